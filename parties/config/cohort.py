@@ -17,7 +17,8 @@ from privedge.ran.presets import ENCODER_PRESETS
 _PATTERN = r"^[A-Za-z0-9._*?\[\]!-]{1,128}$"
 Names = tuple[Annotated[str, StringConstraints(pattern=_PATTERN)], ...]
 
-
+# A name in a certificate, so that with a dot and one letter it is still a name.
+_REGISTRAR = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,61}$"
 _Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
 
 
@@ -113,6 +114,12 @@ class CohortSection(Section):
         description='For `kind = "model"`: what clients get, as the graph\'s owner wants it too: '
         '`"label"`, `"scores"`, or scores rounded to so many bits behind the point, '
         '`"rounded:4"`.',
+    )
+    registrars: tuple[Annotated[str, StringConstraints(pattern=_REGISTRAR)], ...] = Field(
+        default=(),
+        description="Owners who may upload, activate and delete models for other owners, whose "
+        "names begin with theirs and a dot: `clinic` for `clinic.0017`. Both parties must list "
+        "them. A registrar decides alone who these owners are.",
     )
     preset: str | None = Field(
         default=None,

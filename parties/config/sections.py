@@ -40,6 +40,11 @@ class PartyLimits(Section):
         ge=1,
         description="Models that an owner may hold at once, not counting superseded ones.",
     )
+    max_models_per_registrar: int = Field(
+        default=100_000,
+        ge=1,
+        description="Models that a cohort's registrar may hold at once for other owners.",
+    )
     upload_deadline_s: float = Field(
         default=300, gt=0, le=86400, description="The longest that one upload may last, in seconds."
     )

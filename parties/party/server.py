@@ -288,6 +288,7 @@ def _causes_of_dealer(
 def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
     limits, query_s = config.limits, config.query_deadline_s
     rate = config.budgets.queries_per_second
+    uploads = Quota("uploads", _UPLOADS, _UPLOADS_OF_ONE, limits.upload_deadline_s)
     return {
         # Reading and computing may take `query_s`, and so may the sending of the answer.
         "/privedge.v1.Party/Query": Quota(
@@ -297,9 +298,9 @@ def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
             2 * query_s,
             Rates(rate, max(1, BURST_S * rate)) if rate else None,
         ),
-        "/privedge.v1.Party/UploadModel": Quota(
-            "uploads", _UPLOADS, _UPLOADS_OF_ONE, limits.upload_deadline_s
-        ),
+        "/privedge.v1.Party/UploadModel": uploads,
+        "/privedge.v1.Party/UploadModels": uploads,
+        "/privedge.v1.Party/ActivateModels": uploads,
     }
 
 

@@ -504,6 +504,62 @@ class PrepareModelResponse(_message.Message):
 Global___PrepareModelResponse: _TypeAlias = PrepareModelResponse  # noqa: Y015
 
 @_typing.final
+class PrepareModelsRequest(_message.Message):
+    """Asks party 1 to prepare these models, 10,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ModelRef] | None = ...,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareModelsRequest: _TypeAlias = PrepareModelsRequest  # noqa: Y015
+
+@_typing.final
+class PrepareModelsResponse(_message.Message):
+    """What became of each, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty if party 1 holds the model and its manifest is the same; else the text of the status with
+        which PrepareModel would have ended.
+        """
+
+    def __init__(
+        self,
+        *,
+        state: Global___StateEpoch | None = ...,
+        refusals: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareModelsResponse: _TypeAlias = PrepareModelsResponse  # noqa: Y015
+
+@_typing.final
 class SetActiveModelsRequest(_message.Message):
     """The whole active set of one cohort."""
 
@@ -575,6 +631,165 @@ class SetActiveModelsResponse(_message.Message):
 Global___SetActiveModelsResponse: _TypeAlias = SetActiveModelsResponse  # noqa: Y015
 
 @_typing.final
+class CompareActiveModelsRequest(_message.Message):
+    """Party 0's list of a cohort in parts: part k of n has the models in use whose id, as a fraction of
+    2^128, is at least k / n and below (k + 1) / n, in order of id. The digest of a part is SHA-256 over
+    "privedge models v1\\n" and a line "ID DIGEST VERSION STATE\\n" for each model: `-` without a version,
+    STATE `active` or `quarantined`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    @_builtins.property
+    def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One for each part, in order; at most 65,536."""
+
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        state: Global___StateEpoch | None = ...,
+        digests: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "digests", b"digests", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareActiveModelsRequest: _TypeAlias = CompareActiveModelsRequest  # noqa: Y015
+
+@_typing.final
+class CompareActiveModelsResponse(_message.Message):
+    """Numbers of the parts that differ, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def differing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        differing: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differing", b"differing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareActiveModelsResponse: _TypeAlias = CompareActiveModelsResponse  # noqa: Y015
+
+@_typing.final
+class FollowActiveModelsRequest(_message.Message):
+    """The first message has all but `models`, the others only that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    parts: _builtins.int
+    """How many parts there are, and the numbers of those whose models follow."""
+    root: _builtins.bytes
+    """SHA-256 over the digests of all parts, in order."""
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    @_builtins.property
+    def sent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def deleted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in SetActiveModelsRequest; at most 10,000."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedModel]:
+        """In any order and number of messages."""
+
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        state: Global___StateEpoch | None = ...,
+        parts: _builtins.int = ...,
+        sent: _abc.Iterable[_builtins.int] | None = ...,
+        root: _builtins.bytes = ...,
+        deleted: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[Global___ListedModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "deleted", b"deleted", "models", b"models", "parts", b"parts", "root", b"root", "sent", b"sent", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowActiveModelsRequest: _TypeAlias = FollowActiveModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListedModel(_message.Message):
+    """One model in use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    QUARANTINED_FIELD_NUMBER: _builtins.int
+    quarantined: _builtins.bool
+    @_builtins.property
+    def model(self) -> Global___ModelRef: ...
+    def __init__(
+        self,
+        *,
+        model: Global___ModelRef | None = ...,
+        quarantined: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "quarantined", b"quarantined"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListedModel: _TypeAlias = ListedModel  # noqa: Y015
+
+@_typing.final
+class FollowActiveModelsResponse(_message.Message):
+    """The list is adopted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    UNWANTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    @_builtins.property
+    def unwanted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in SetActiveModelsResponse; at most 10,000 of them, the first ones in order."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___StateEpoch | None = ...,
+        unwanted: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "unwanted", b"unwanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowActiveModelsResponse: _TypeAlias = FollowActiveModelsResponse  # noqa: Y015
+
+@_typing.final
 class AddActiveModelRequest(_message.Message):
     """The model that becomes its owner's active one."""
 
@@ -628,6 +843,61 @@ class AddActiveModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AddActiveModelResponse: _TypeAlias = AddActiveModelResponse  # noqa: Y015
+
+@_typing.final
+class AddActiveModelsRequest(_message.Message):
+    """The models that become their owners' active ones, 10,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    since: _builtins.str
+    """The id of the snapshot before this change."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        since: _builtins.str = ...,
+        models: _abc.Iterable[Global___ModelRef] | None = ...,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "models", b"models", "since", b"since", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddActiveModelsRequest: _TypeAlias = AddActiveModelsRequest  # noqa: Y015
+
+@_typing.final
+class AddActiveModelsResponse(_message.Message):
+    """The models are added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddActiveModelsResponse: _TypeAlias = AddActiveModelsResponse  # noqa: Y015
 
 @_typing.final
 class WatchHalvesRequest(_message.Message):
@@ -694,16 +964,20 @@ class DamagedModels(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_IDS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether the next message has more of them."""
     @_builtins.property
     def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         model_ids: _abc.Iterable[_builtins.str] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_ids", b"model_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_ids", b"model_ids", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

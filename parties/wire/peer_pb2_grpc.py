@@ -50,6 +50,11 @@ class PeerStub:
                 request_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
                 _registered_method=True)
+        self.PrepareModels = channel.unary_unary(
+                '/privedge.v1.Peer/PrepareModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelsResponse.FromString,
+                _registered_method=True)
         self.CheckEnrolment = channel.unary_unary(
                 '/privedge.v1.Peer/CheckEnrolment',
                 request_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
@@ -70,10 +75,25 @@ class PeerStub:
                 request_serializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
                 _registered_method=True)
+        self.CompareActiveModels = channel.unary_unary(
+                '/privedge.v1.Peer/CompareActiveModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsResponse.FromString,
+                _registered_method=True)
+        self.FollowActiveModels = channel.stream_unary(
+                '/privedge.v1.Peer/FollowActiveModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsResponse.FromString,
+                _registered_method=True)
         self.AddActiveModel = channel.unary_unary(
                 '/privedge.v1.Peer/AddActiveModel',
                 request_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+                _registered_method=True)
+        self.AddActiveModels = channel.unary_unary(
+                '/privedge.v1.Peer/AddActiveModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsResponse.FromString,
                 _registered_method=True)
         self.PrepareRefresh = channel.unary_unary(
                 '/privedge.v1.Peer/PrepareRefresh',
@@ -130,6 +150,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PrepareModels(self, request, context):
+        """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+        refused by itself. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckEnrolment(self, request, context):
         """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
         share of the model, as its half of the query of this id, and answers once party 0 has ordered
@@ -156,7 +184,24 @@ class PeerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetActiveModels(self, request, context):
-        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent.
+        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+        so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareActiveModels(self, request, context):
+        """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+        has them. Read only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FollowActiveModels(self, request_iterator, context):
+        """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+        FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +211,13 @@ class PeerServicer:
         """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
         active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
         list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddActiveModels(self, request, context):
+        """The same for many models, of as many owners.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,6 +283,11 @@ def add_PeerServicer_to_server(servicer, server):
                     request_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelResponse.SerializeToString,
             ),
+            'PrepareModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelsResponse.SerializeToString,
+            ),
             'CheckEnrolment': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckEnrolment,
                     request_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.FromString,
@@ -251,10 +308,25 @@ def add_PeerServicer_to_server(servicer, server):
                     request_deserializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.SerializeToString,
             ),
+            'CompareActiveModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareActiveModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsResponse.SerializeToString,
+            ),
+            'FollowActiveModels': grpc.stream_unary_rpc_method_handler(
+                    servicer.FollowActiveModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsResponse.SerializeToString,
+            ),
             'AddActiveModel': grpc.unary_unary_rpc_method_handler(
                     servicer.AddActiveModel,
                     request_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.SerializeToString,
+            ),
+            'AddActiveModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddActiveModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsResponse.SerializeToString,
             ),
             'PrepareRefresh': grpc.unary_unary_rpc_method_handler(
                     servicer.PrepareRefresh,
@@ -375,6 +447,33 @@ class Peer:
             _registered_method=True)
 
     @staticmethod
+    def PrepareModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/PrepareModels',
+            parties_dot_wire_dot_peer__pb2.PrepareModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.PrepareModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CheckEnrolment(request,
             target,
             options=(),
@@ -483,6 +582,60 @@ class Peer:
             _registered_method=True)
 
     @staticmethod
+    def CompareActiveModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/CompareActiveModels',
+            parties_dot_wire_dot_peer__pb2.CompareActiveModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.CompareActiveModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowActiveModels(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/privedge.v1.Peer/FollowActiveModels',
+            parties_dot_wire_dot_peer__pb2.FollowActiveModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.FollowActiveModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def AddActiveModel(request,
             target,
             options=(),
@@ -499,6 +652,33 @@ class Peer:
             '/privedge.v1.Peer/AddActiveModel',
             parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
             parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddActiveModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/AddActiveModels',
+            parties_dot_wire_dot_peer__pb2.AddActiveModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.AddActiveModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class PeerStub:
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects the model at both parties. Idempotent.
     """
+    PrepareModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelsRequest, _peer_pb2.PrepareModelsResponse]
+    """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+    refused by itself. Idempotent.
+    """
     CheckEnrolment: _grpc.UnaryUnaryMultiCallable[_peer_pb2.CheckEnrolmentRequest, _peer_pb2.CheckEnrolmentResponse]
     """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
@@ -59,12 +63,24 @@ class PeerStub:
     of the model, as its half of the query of this id, and answers as for CheckEnrolment.
     """
     SetActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]
-    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
+    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+    so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+    """
+    CompareActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.CompareActiveModelsRequest, _peer_pb2.CompareActiveModelsResponse]
+    """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+    has them. Read only.
+    """
+    FollowActiveModels: _grpc.StreamUnaryMultiCallable[_peer_pb2.FollowActiveModelsRequest, _peer_pb2.FollowActiveModelsResponse]
+    """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+    FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
+    """
     AddActiveModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]
     """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
     list.
     """
+    AddActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelsRequest, _peer_pb2.AddActiveModelsResponse]
+    """The same for many models, of as many owners."""
     PrepareRefresh: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PrepareRefreshRequest, _peer_pb2.PrepareRefreshResponse]
     """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
     model, and keeps the new share beside the present one. SetActiveModels with the new version is
@@ -105,6 +121,10 @@ class PeerAsyncStub(PeerStub):
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects the model at both parties. Idempotent.
     """
+    PrepareModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelsRequest, _peer_pb2.PrepareModelsResponse]  # type: ignore[assignment]
+    """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+    refused by itself. Idempotent.
+    """
     CheckEnrolment: _aio.UnaryUnaryMultiCallable[_peer_pb2.CheckEnrolmentRequest, _peer_pb2.CheckEnrolmentResponse]  # type: ignore[assignment]
     """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
@@ -119,12 +139,24 @@ class PeerAsyncStub(PeerStub):
     of the model, as its half of the query of this id, and answers as for CheckEnrolment.
     """
     SetActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]  # type: ignore[assignment]
-    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
+    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+    so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+    """
+    CompareActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.CompareActiveModelsRequest, _peer_pb2.CompareActiveModelsResponse]  # type: ignore[assignment]
+    """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+    has them. Read only.
+    """
+    FollowActiveModels: _aio.StreamUnaryMultiCallable[_peer_pb2.FollowActiveModelsRequest, _peer_pb2.FollowActiveModelsResponse]  # type: ignore[assignment]
+    """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+    FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
+    """
     AddActiveModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]  # type: ignore[assignment]
     """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
     list.
     """
+    AddActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelsRequest, _peer_pb2.AddActiveModelsResponse]  # type: ignore[assignment]
+    """The same for many models, of as many owners."""
     PrepareRefresh: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareRefreshRequest, _peer_pb2.PrepareRefreshResponse]  # type: ignore[assignment]
     """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
     model, and keeps the new share beside the present one. SetActiveModels with the new version is
@@ -182,6 +214,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PrepareModels(
+        self,
+        request: _peer_pb2.PrepareModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.PrepareModelsResponse, _abc.Awaitable[_peer_pb2.PrepareModelsResponse]]:
+        """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+        refused by itself. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
     def CheckEnrolment(
         self,
         request: _peer_pb2.CheckEnrolmentRequest,
@@ -218,7 +260,29 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         request: _peer_pb2.SetActiveModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.SetActiveModelsResponse, _abc.Awaitable[_peer_pb2.SetActiveModelsResponse]]:
-        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
+        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+        so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareActiveModels(
+        self,
+        request: _peer_pb2.CompareActiveModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.CompareActiveModelsResponse, _abc.Awaitable[_peer_pb2.CompareActiveModelsResponse]]:
+        """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+        has them. Read only.
+        """
+
+    @_abc_1.abstractmethod
+    def FollowActiveModels(
+        self,
+        request_iterator: _MaybeAsyncIterator[_peer_pb2.FollowActiveModelsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.FollowActiveModelsResponse, _abc.Awaitable[_peer_pb2.FollowActiveModelsResponse]]:
+        """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+        FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def AddActiveModel(
@@ -230,6 +294,14 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
         list.
         """
+
+    @_abc_1.abstractmethod
+    def AddActiveModels(
+        self,
+        request: _peer_pb2.AddActiveModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.AddActiveModelsResponse, _abc.Awaitable[_peer_pb2.AddActiveModelsResponse]]:
+        """The same for many models, of as many owners."""
 
     @_abc_1.abstractmethod
     def PrepareRefresh(

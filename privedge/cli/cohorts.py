@@ -51,7 +51,7 @@ def _facts(cohort: "Listed") -> dict[str, object]:
     if isinstance(spec, ModelSpec):
         return {
             "name": cohort.name,
-            "owners": len(said.owners),
+            "owners": said.owners,
             "takes": "input",
             "input": spec.input_shape,
             "outputs": spec.outputs.word,
@@ -63,7 +63,7 @@ def _facts(cohort: "Listed") -> dict[str, object]:
     described = spec.model_dump(mode="json")
     return {
         "name": cohort.name,
-        "owners": len(said.owners),
+        "owners": said.owners,
         "takes": "vector" if described["image"] is None else "picture",
         "image": described["image"],
         "features": described["features"],
@@ -87,7 +87,7 @@ def _lines(found: "tuple[Listed, ...]") -> list[str]:
     wide = max(len("cohort"), *(len(each.name) for each in found))
     lines = [f"{'cohort':{wide}}  owners  margin  takes"]
     for each in found:
-        owners, margin = len(each.facts.owners), each.facts.margin
+        owners, margin = each.facts.owners, each.facts.margin
         if isinstance(spec := each.facts.architecture, ModelSpec):
             differs = f"; {each.state}" * (each.state != AGREED)
             lines.append(f"{each.name:{wide}}  {owners:6}  {'-':6}  {spec.in_words}{differs}")

@@ -1,8 +1,9 @@
 """`privedge upload`: share a trained model with both parties and activate it."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +15,11 @@ from privedge.cli.options import (
     lock_to_read,
     path,
 )
-from privedge.cli.progress import bytes_bar
+from privedge.cli.progress import bytes_bar, progress_bar
 from privedge.cli.receipt import require_place, save
+
+if TYPE_CHECKING:
+    from privedge.config import ClientConfig
 
 # What is said of the check at enrolment, if the owner is told.
 _ENROLMENT = {
@@ -34,7 +38,11 @@ def register(app: typer.Typer) -> None:
 def _upload(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", parser=path, help="What `train` or `model export` wrote."),
+        typer.Argument(
+            metavar="FILE",
+            parser=path,
+            help="What `train` or `model export` wrote, or a folder of `.ran` files.",
+        ),
     ],
     cohort: Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to join.")],
     receipt: Annotated[
@@ -52,13 +60,22 @@ def _upload(
     It replaces your earlier model of the cohort, if there is one. Where the operators check new
     models against those of other owners, it says what came of it, or they do not accept it.
 
+    A registrar of the cohort uploads a folder of models at once, of owners whose names begin with
+    the registrar's and a dot. It ends with 1 if some are refused; the others are active.
+
     \b
-    Example:
+    Examples:
       privedge upload ana.ran --cohort digits --config owner-ana.toml
+      privedge upload models/ --cohort digits --config owner-clinic.toml
     """
     from privedge.config import ClientConfig, load
     from privedge.user import served_model, upload
 
+    if file.is_dir():
+        if receipt is not None:
+            raise typer.BadParameter("a receipt is of one model; leave --receipt out")
+        _upload_folder(file, cohort, key_file, load(ClientConfig, config), as_json)
+        return
     ran = served_model.load(file, lock_to_read(file, key_file))
     settings = load(ClientConfig, config)
     if receipt is not None:
@@ -87,3 +104,36 @@ def _upload(
         f"{done.model_id}: active in {cohort}{place}; one share of {size_mb:.1f} MB at each "
         f"party{_ENROLMENT[done.enrolment]}{saved}"
     )
+
+
+def _upload_folder(
+    folder: Path, cohort: str, key_file: Path | None, config: "ClientConfig", as_json: bool
+) -> None:
+    from privedge.errors import CheckpointError
+    from privedge.user import checkpoint, upload_many
+
+    files = sorted(folder.glob("*.ran"))
+    if not files:
+        raise CheckpointError(f"{folder}: has no .ran file")
+    models = (checkpoint.load(each, lock_to_read(each, key_file)) for each in files)
+    with progress_bar() as bar:
+        done = upload_many.send_many(
+            models,
+            cohort,
+            config,
+            lambda doing, active, read: bar(f"{doing}, {read} read", active, len(files)),
+        )
+    if as_json:
+        refused = [
+            {"owner": each.owner, "model_id": each.model_id, "reason": str(each.error)}
+            for each in done.refused
+        ]
+        print(json.dumps(vars(done) | {"refused": refused}))
+    else:
+        place = f", {done.replaced} in place of earlier ones" * bool(done.replaced)
+        size_mb = done.bytes_per_party / 1e6
+        print(f"{done.active} models active in {cohort}{place}; {size_mb:.1f} MB at each party")
+        for each in done.refused:
+            print(f"{each.owner}: refused: {each.error}", file=sys.stderr)
+    if done.refused:
+        raise typer.Exit(1)

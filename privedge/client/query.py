@@ -13,7 +13,6 @@ A call is made again, with a fresh query id, if a party was too busy for it or a
 """
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
@@ -26,6 +25,7 @@ from privedge.client import canaries, predictions
 from privedge.client.answers import Reply, answer_shape, read_answers
 from privedge.client.canaries import Canaries, Doubt, unsettled
 from privedge.client.cohort import Cohort, agreed_rivals
+from privedge.client.described import described
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.client.predictions import Predictions, Predictor
 from privedge.config import ClientConfig, Integrity, StrPath, load
@@ -33,16 +33,14 @@ from privedge.errors import (
     Closed,
     ImageError,
     IntegrityError,
-    ManifestMismatch,
-    NotReady,
     PrivEdgeError,
     SnapshotChanged,
     UnknownModel,
 )
-from privedge.identity.roles import OWNER_NAME, Role
+from privedge.identity.roles import Role
 from privedge.ran import features, narrow, quality
 from privedge.ran.alignment import aligner_for
-from privedge.ran.any_spec import of_rans, spec_from_json
+from privedge.ran.any_spec import of_rans
 from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.quality import Care
@@ -63,9 +61,6 @@ T = TypeVar("T")
 
 # A cohort may change between the call that describes it and the query.
 _TRIES = 3
-# While models change the parties describe a cohort differently for a moment: they are asked again
-# after these pauses.
-_DIFFER_S = (0.1, 0.3, 0.6, 1.2, 0.0)
 
 
 class Client:
@@ -212,40 +207,9 @@ class Client:
             Unreachable, DeadlineExceeded: a party does not answer.
         """
         self._require_usable()
-        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
-        for pause_s in _DIFFER_S:
-            said = [
-                self._told(party, party.stub.DescribeCohort, request) for party in self._parties
-            ]
-            if said[0] == said[1] or not self._patience.retries:
-                break
-            time.sleep(pause_s)
+        again = bool(self._patience.retries)
+        found = described(self._parties, cohort, self._told, again=again)
         self._patience = replace(self._patience, answered=True)
-        if said[0] != said[1]:
-            raise ManifestMismatch(
-                f"cohort {cohort}: the parties describe it differently; try again in a moment, "
-                "and tell both operators if it stays so"
-            )
-        if not said[0].owners:
-            raise NotReady(f"cohort {cohort}: no active model yet; upload one first")
-        if wrong := [each for each in said[0].owners if not OWNER_NAME.fullmatch(each)]:
-            raise ManifestMismatch(
-                f"cohort {cohort}: {ascii(wrong[0])[:80]} is no name of an owner, so answers would "
-                "mislead; tell both operators"
-            )
-        found = Cohort(
-            name=cohort,
-            spec=spec_from_json(said[0].spec_json),
-            margin=said[0].margin,
-            owners=tuple(said[0].owners),
-            snapshot_id=said[0].snapshot_id,
-            max_batch=max(1, said[0].max_batch),
-            mean_share=said[0].mean_share,
-            rivals=said[0].rivals,
-            rivals_sha256=said[0].rivals_sha256,
-            public_owners=said[0].public_owners,
-            word_bits=codec.bits_from_wire(said[0].word_bits, f"cohort {cohort}"),
-        )
         self._cohorts[cohort] = found
         return found
 
@@ -488,7 +452,8 @@ class Client:
         """The public rivals, of which both parties have the digest that they describe."""
         if (known := self._public.get(cohort.rivals_sha256)) is not None:
             return known
-        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort.name), with_rivals=True)
+        name = codec.cohort_asked(cohort.name)
+        request = pb.DescribeCohortRequest(cohort=name, with_rivals=True, names_apart=True)
         rows = {
             self._told(party, party.stub.DescribeCohort, request).rivals_rows
             for party in self._parties

@@ -73,6 +73,7 @@ class CohortSetting:
     enrolment_margin: float | None = None
     model_check: Mapping[str, Any] | None = None
     public_owners: int | None = None
+    registrars: tuple[str, ...] | None = None
     # On one machine this is a trial.
     serve_one_owner: bool = True
 

@@ -28,6 +28,7 @@ MAX_WORDS = 1 << 30
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_PAGE = re.compile(r"[0-9]{1,12}\.[0-9a-f]{32}")
 _SNAPSHOT = re.compile(r"[0-9a-z-]{1,64}")
 _TENSOR = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _PHASE = re.compile(r"[a-z]{1,32}")
@@ -128,6 +129,19 @@ def cohort_asked(name: object) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UnknownCohort(f"cohort {ascii(name)[:80]}: no cohort can have this name")
     return name
+
+
+def page_to_wire(created_at: int, last: str) -> str:
+    """Inverse of `page_from_wire`."""
+    return f"{created_at}.{last}"
+
+
+def page_from_wire(token: str) -> tuple[int, str] | None:
+    """The last model of a page: its time and its id. None for the first page. Raises ShareError."""
+    if not token:
+        return None
+    then, _, last = _matching(_PAGE, token, "page_token").partition(".")
+    return int(then), last
 
 
 def question_to_wire(question: Question) -> pb.QueryHeader:

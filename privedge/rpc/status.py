@@ -128,6 +128,15 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     return STATUS[kind_of(error)]
 
 
+def refusal_of(text: str, peer: str) -> PrivEdgeError:
+    """Convert the text of a status, which a server said of one thing among several, to an error."""
+    for kind, (_, known) in STATUS.items():
+        if known == text and issubclass(kind, PrivEdgeError):
+            said = f"{peer}: {text}; {_ADVICE[kind]}"
+            return kind(said, 0.0) if kind is errors.BudgetSpent else kind(said)
+    return errors.Refused(f"{peer}: refused; ask its operator")
+
+
 def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
     """Convert a failed call to `peer` ("party 0 (host:port)") to an error of our tree, one line."""
     call: Any = error  # every RpcError a stub raises is also a grpc.Call
@@ -146,6 +155,12 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
             reason, advice = cause.reason, cause.advice
         return known(f"{peer}: {reason}; {advice}")
     return errors.Refused(f"{peer}: internal error{_logged_as(call)}; ask its operator")
+
+
+def is_unknown_call(error: grpc.RpcError) -> bool:
+    """Return whether the server is of a release that does not know the call."""
+    call: Any = error
+    return bool(call.code() is Code.UNIMPLEMENTED)
 
 
 def _spent(said: str, after_s: float) -> errors.BudgetSpent:

@@ -31,7 +31,7 @@ class Listed:
 
         Models may have thresholds of their own, which only their owners know.
         """
-        return never_unknown(self.facts.margin, len(self.facts.owners), self.facts.rivals[0])
+        return never_unknown(self.facts.margin, self.facts.owners, self.facts.rivals[0])
 
 
 def listed(config: ClientConfig) -> tuple[Listed, ...]:

@@ -176,7 +176,7 @@ def _compare(first: _Cohorts, second: _Cohorts) -> Iterator[Finding]:
                 "moment, and tell both operators if it stays so",
             )
             continue
-        if reason := never_unknown(one.margin, len(one.owners), one.rivals[0]):
+        if reason := never_unknown(one.margin, one.owners, one.rivals[0]):
             yield hint("cohorts", f"cohort {name} never answers unknown: {reason}")
 
 

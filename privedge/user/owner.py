@@ -4,6 +4,7 @@ Sees the owner's plaintext model and, during an upload, both shares of it. Each 
 own share only.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from privedge.config import ClientConfig, StrPath, as_path, load
@@ -12,11 +13,20 @@ from privedge.identity.receipts import SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
-from privedge.user import architecture, cohorts, models, served_model, upload
+from privedge.user import (
+    architecture,
+    checkpoint,
+    cohorts,
+    models,
+    served_model,
+    upload,
+    upload_many,
+)
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Exposure, ModelFacts
 from privedge.user.served_model import Model
 from privedge.user.upload import Receipt
+from privedge.user.upload_many import ManyReceipt
 
 
 class Owner:
@@ -117,6 +127,40 @@ class Owner:
         else:
             model = served_model.load(as_path(ran, CheckpointError))
         return upload.send(model, cohort, self._config, progress, signed=signed)
+
+    def upload_many(
+        self,
+        rans: Iterable[Ran | StrPath],
+        cohort: str,
+        *,
+        progress: Progress | None = None,
+    ) -> ManyReceipt:
+        """Upload and activate the models of many owners, hundreds a second if they are small.
+
+        This owner must be a registrar of the cohort in both operators' files: it uploads for owners
+        whose names begin with its own and a dot.
+
+        Args:
+            rans: the models, or the files they were saved in; each is read when it is needed.
+            cohort: the name of the cohort to join.
+            progress: called with ("upload", models active, models read so far).
+
+        Returns:
+            How many models are active, how many they have replaced, and which were refused. The
+            model of a refused owner is not kept active, and the others are.
+
+        Raises:
+            CheckpointError: a model is no owner's of this registrar, of another architecture, or
+                damaged.
+            RangeError: a value does not fit the fixed-point ring.
+            Refused: a party refuses; the message names the party, and says how many models are
+                active. The others are not.
+        """
+        models = (
+            each if isinstance(each, Ran) else checkpoint.load(as_path(each, CheckpointError))
+            for each in rans
+        )
+        return upload_many.send_many(models, cohort, self._config, progress)
 
     def models(
         self, cohort: str | None = None, *, party: Literal[0, 1] = 0

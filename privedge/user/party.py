@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from privedge.config import ClientConfig
+from privedge.errors import PrivEdgeError
 from privedge.identity.receipts import Statement
 from privedge.identity.roles import Role
 from privedge.ran.any_spec import Spec, of_rans, spec_from_json
@@ -19,13 +20,15 @@ from privedge.rpc import codec
 from privedge.rpc.about import About, ask
 from privedge.rpc.channel import open_party, peer_name
 from privedge.rpc.retry import Patience, told
-from privedge.rpc.status import calls_to
+from privedge.rpc.status import calls_to, refusal_of
 from privedge.sharing.manifest import UploadHeader
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 
 # 1970-01-01, and how many days are taken from the wire.
 _EPOCH, _DAYS = date(1970, 1, 1).toordinal(), 1 << 20
+# So that no party can list models for ever.
+_MOST_MODELS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,15 @@ class ModelFacts:
 class CohortFacts:
     """What a party says of a cohort; both parties must say the same.
 
-    architecture: of every model. owners: in the order of answers. snapshot: id of the
-    set of active models. rivals: how many, and their digest. The rest as in the operator's file.
+    architecture: of every model. owners: how many have an active model. snapshot: id of the set of
+    active models. rivals: how many, and their digest. The rest as in the operator's file.
     """
 
     architecture: Spec
     margin: float
     mean_share: float
     max_batch: int
-    owners: tuple[str, ...]
+    owners: int
     snapshot: str
     rivals: tuple[int, str] = (0, "")
     enrolment_check: str = "off"
@@ -112,6 +115,17 @@ class Activated:
 
 
 @dataclass(frozen=True)
+class Concluded:
+    """What became of one of many models. replaced: the id of the owner's model of before; empty if
+    there was none. refusal: why it is not active; None if it is.
+    """
+
+    model_id: str
+    replaced: str
+    refusal: PrivEdgeError | None
+
+
+@dataclass(frozen=True)
 class Deleted:
     """What a party answers to a deletion. suspended: it waits for an admin of the other operator.
 
@@ -139,9 +153,7 @@ class Party:
 
     def wanted(self, cohort: str) -> tuple[Spec, int]:
         """Ask for that spec, and how many bits a word of its tensors has here."""
-        answer = self._told(
-            self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
-        )
+        answer = self._described(cohort)
         bits = codec.bits_from_wire(answer.word_bits, f"cohort {cohort}")
         return spec_from_json(answer.spec_json), bits
 
@@ -152,20 +164,24 @@ class Party:
 
     def facts_of(self, cohort: str) -> CohortFacts:
         """Ask for everything that a client is told of a cohort. Raises Refused, CheckpointError."""
-        said = self._told(
-            self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
-        )
+        said = self._described(cohort)
         return CohortFacts(
             spec_from_json(said.spec_json),
             said.margin,
             said.mean_share,
             said.max_batch,
-            tuple(said.owners),
+            said.owner_count or len(said.owners),
             said.snapshot_id,
             (said.rivals, said.rivals_sha256),
             said.enrolment_check or "off",
             said.enrolment_on_match or "report",
         )
+
+    def _described(self, cohort: str) -> Any:
+        """What the party says of a cohort, without the names."""
+        name = codec.cohort_asked(cohort)
+        request = pb.DescribeCohortRequest(cohort=name, names_apart=True)
+        return self._told(self.stub.DescribeCohort, request)
 
     def about(self) -> About:
         """Ask for this party's versions and clock. Raises Refused."""
@@ -175,6 +191,30 @@ class Party:
         """Stream one share; returns once the party has it on disk."""
         with calls_to(self.name):
             self.stub.UploadModel(_requests(header, chunks), timeout=self.patience.within_s)
+
+    def upload_all(self, models: Iterable[tuple[UploadHeader, bytes]]) -> None:
+        """Send the whole shares of many models; returns once the party has all on disk."""
+        request = pb.UploadModelsRequest(
+            models=[
+                pb.WholeModel(header=codec.upload_header_to_wire(header), words=words)
+                for header, words in models
+            ]
+        )
+        self._told(self.stub.UploadModels, request)
+
+    def activate_all(self, model_ids: Sequence[str]) -> tuple[str, Sequence["Concluded"]]:
+        """Make these models active, at party 0: the cohort's snapshot id, and what became of the
+        models, or of the first of them.
+        """
+        answer = self._told(self.stub.ActivateModels, pb.ActivateModelsRequest(model_ids=model_ids))
+        return answer.snapshot_id, [
+            Concluded(
+                each.model_id,
+                each.replaced,
+                refusal_of(each.refusal, self.name) if each.refusal else None,
+            )
+            for each in answer.models
+        ]
 
     def activate(self, model_id: str) -> "Activated":
         """Make the model active, at party 0. At party 1, ask for its share of the check, and for
@@ -202,23 +242,15 @@ class Party:
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
-        answer = self._told(
-            self.stub.ListModels,
-            pb.ListModelsRequest(cohort=codec.cohort_asked(cohort) if cohort else ""),
-        )
-        return [
-            ModelFacts(
-                row.model_id,
-                row.cohort,
-                row.owner,
-                row.state,
-                row.share_bytes,
-                row.created_at,
-                row.images_asked,
-                row.enrolment,
-            )
-            for row in answer.models
-        ]
+        request = pb.ListModelsRequest(cohort=codec.cohort_asked(cohort) if cohort else "")
+        found = list[ModelFacts]()
+        while len(found) < _MOST_MODELS:
+            answer = self._told(self.stub.ListModels, request)
+            found += map(_facts_of, answer.models)
+            if not answer.models or not answer.next_page_token:
+                break
+            request.page_token = answer.next_page_token
+        return found
 
     def exposure(self, cohort: str) -> Exposure:
         """Ask how much a cohort was asked, of which the caller is an active owner."""
@@ -240,6 +272,19 @@ def connect(config: ClientConfig, role: Role) -> Iterator[Party]:
     with open_party(config, role) as channel:
         patience = Patience(config.rpc_timeout_s, config.retries)
         yield Party(channel, PartyStub(channel), peer_name(role, address), patience)
+
+
+def _facts_of(row: pb.ModelRow) -> ModelFacts:
+    return ModelFacts(
+        row.model_id,
+        row.cohort,
+        row.owner,
+        row.state,
+        row.share_bytes,
+        row.created_at,
+        row.images_asked,
+        row.enrolment,
+    )
 
 
 def _requests(header: UploadHeader, chunks: Iterable[bytes]) -> Iterator[pb.UploadModelRequest]:

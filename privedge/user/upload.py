@@ -76,7 +76,7 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class _Halves:
+class Halves:
     """One upload: the manifest, each party's salt, and each party's share of every tensor, in wire
     form.
     """
@@ -105,15 +105,15 @@ def send(
     and after ModelRefused.
     """
     _require_owner(ran, config)
-    secrets = {name: _encoded(ran, name) for name in ran.spec.parameters()}
+    secrets = encoded(ran)
     with connect(config, Role.PARTY0) as party_0, connect(config, Role.PARTY1) as party_1:
-        narrow_words = _require_architecture(ran, cohort, party_0)
-        halves = _split(ran, cohort, secrets, narrow_words=narrow_words)
+        narrow_words = require_architecture(ran, cohort, party_0)
+        halves = split_up(ran, cohort, secrets, narrow_words=narrow_words)
         manifest = halves.manifest
         try:
-            _upload((party_0, party_1), halves, progress)
+            upload_one((party_0, party_1), halves, progress)
         except BaseException:
-            _withdraw((party_0, party_1), manifest.model_id)
+            withdraw((party_0, party_1), manifest.model_id)
             raise
         try:
             activated = party_0.activate(manifest.model_id)
@@ -125,7 +125,7 @@ def send(
         except ModelRefused as error:  # both parties keep it, so that operators can release it
             raise ModelRefused(f"{manifest.model_id}: {error}") from None
         except PrivEdgeError:
-            _withdraw((party_0, party_1), manifest.model_id)
+            withdraw((party_0, party_1), manifest.model_id)
             raise
         there = None
         if activated.checked or signed:
@@ -179,15 +179,23 @@ def _enrolment(model_id: str, here: Activated, there: Activated | None) -> str:
 
 
 def _require_owner(ran: Trained, config: ClientConfig) -> None:
-    tls = config.tls
-    if tls is None:
-        name, where = config.name, "the configuration"
-    else:
-        name, where = check_files(tls).identity.name, str(tls.certificate)
+    name, where = name_of(config)
     if name != ran.owner:
         raise CheckpointError(
             f"this model is {ran.owner}'s, but {where} names {name}; use the one of {ran.owner}"
         )
+
+
+def name_of(config: ClientConfig) -> tuple[str | None, str]:
+    """The name with which a caller uploads, and where it stands."""
+    if config.tls is None:
+        return config.name, "the configuration"
+    return check_files(config.tls).identity.name, str(config.tls.certificate)
+
+
+def encoded(ran: Trained) -> dict[str, Words]:
+    """A model's parameters as words, in order. Raises RangeError."""
+    return {name: _encoded(ran, name) for name in ran.spec.parameters()}
 
 
 def _encoded(ran: Trained, name: str) -> Words:
@@ -197,9 +205,17 @@ def _encoded(ran: Trained, name: str) -> Words:
     return words
 
 
-def _require_architecture(ran: Trained, cohort: str, party: Party) -> bool:
-    """Whether the party takes narrow words; a release that knows none does not."""
+def require_architecture(ran: Trained, cohort: str, party: Party) -> bool:
+    """Whether the party takes narrow words; a release that knows none does not. Raises
+    CheckpointError if the model is not of the cohort's architecture.
+    """
     wanted, bits = party.wanted(cohort)
+    require_wanted(ran, cohort, wanted)
+    return bits < RING_BITS
+
+
+def require_wanted(ran: Trained, cohort: str, wanted: Spec) -> None:
+    """Raise CheckpointError unless a model is of the architecture that its cohort wants."""
     if isinstance(wanted, ModelSpec) or isinstance(ran.spec, ModelSpec):
         if wanted != ran.spec:
             raise CheckpointError(f"cohort {cohort}: {_other_graph(wanted, ran.spec)}")
@@ -209,7 +225,6 @@ def _require_architecture(ran: Trained, cohort: str, party: Party) -> bool:
             f"{differences(wanted, ran.spec)}; train it with --cohort {cohort}, "
             f"in Python with preset=owner.architecture({cohort!r})"
         )
-    return bits < RING_BITS
 
 
 def _other_graph(wanted: Spec, here: Spec) -> str:
@@ -225,9 +240,10 @@ def _other_graph(wanted: Spec, here: Spec) -> str:
     return "has another graph; give its operators the one of this file"
 
 
-def _split(
+def split_up(
     ran: Trained, cohort: str, secrets: Mapping[str, Words], *, narrow_words: bool
-) -> _Halves:
+) -> Halves:
+    """Two shares of a model, with fresh salts and a fresh id."""
     entries: list[TensorEntry] = []
     salts = (new_salt(), new_salt())
     shares: tuple[list[memoryview], list[memoryview]] = ([], [])
@@ -240,7 +256,7 @@ def _split(
         shares[1].append(halves[1])
     spec_digest = ran.spec.digest()
     manifest = ModelManifest(new_model_id(), cohort, ran.owner, spec_digest, tuple(entries))
-    return _Halves(manifest, salts, shares)
+    return Halves(manifest, salts, shares)
 
 
 def _commit(salt: bytes, name: str, share: memoryview) -> str:
@@ -249,7 +265,7 @@ def _commit(salt: bytes, name: str, share: memoryview) -> str:
     return committed.hexdigest()
 
 
-def _upload(parties: tuple[Party, Party], halves: _Halves, progress: Progress | None) -> None:
+def upload_one(parties: tuple[Party, Party], halves: Halves, progress: Progress | None) -> None:
     """Send both shares at once. Raises the first refusal, after both streams have ended."""
     meter = _Meter(2 * halves.manifest.share_bytes, progress)
 
@@ -303,7 +319,7 @@ class _Meter:
                 self._progress("upload", self._sent, self._total)
 
 
-def _withdraw(parties: tuple[Party, Party], model_id: str) -> None:
+def withdraw(parties: tuple[Party, Party], model_id: str) -> None:
     """Delete both shares, party 0's first. A party that cannot be reached keeps its share."""
     for party in parties:
         with suppress(PrivEdgeError):

@@ -76,7 +76,9 @@ class ModelManifest(_message.Message):
     """32 hexadecimal digits, fresh for every upload."""
     cohort: _builtins.str
     owner: _builtins.str
-    """The owner's name, which must be the name in the caller's certificate."""
+    """The owner's name, which must be the name in the caller's certificate; or, where the cohort has
+    that caller as a registrar, begin with it and a dot.
+    """
     spec_digest: _builtins.str
     """SHA-256 (hex) of the architecture, which must be the cohort's."""
     @_builtins.property
@@ -177,6 +179,156 @@ class UploadModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadModelResponse: _TypeAlias = UploadModelResponse  # noqa: Y015
+
+@_typing.final
+class UploadModelsRequest(_message.Message):
+    """Models of one cohort, 1,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___WholeModel]: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___WholeModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadModelsRequest: _TypeAlias = UploadModelsRequest  # noqa: Y015
+
+@_typing.final
+class WholeModel(_message.Message):
+    """One model with this party's whole share of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    words: _builtins.bytes
+    """The tensors' words in manifest order, with nothing between them."""
+    @_builtins.property
+    def header(self) -> Global___UploadHeader: ...
+    def __init__(
+        self,
+        *,
+        header: Global___UploadHeader | None = ...,
+        words: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WholeModel: _TypeAlias = WholeModel  # noqa: Y015
+
+@_typing.final
+class UploadModelsResponse(_message.Message):
+    """All shares are on disk and synced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_STORED_FIELD_NUMBER: _builtins.int
+    bytes_stored: _builtins.int
+    def __init__(
+        self,
+        *,
+        bytes_stored: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_stored", b"bytes_stored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadModelsResponse: _TypeAlias = UploadModelsResponse  # noqa: Y015
+
+@_typing.final
+class ActivateModelsRequest(_message.Message):
+    """Asks to make uploaded models of one cohort active, 10,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        model_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_ids", b"model_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelsRequest: _TypeAlias = ActivateModelsRequest  # noqa: Y015
+
+@_typing.final
+class ActivateModelsResponse(_message.Message):
+    """What became of the first ones. Where each is checked for seconds, not all are done in one call: ask
+    again for those that are not in it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    snapshot_id: _builtins.str
+    """The snapshot that the cohort has now."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivatedModel]: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ActivatedModel] | None = ...,
+        snapshot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelsResponse: _TypeAlias = ActivateModelsResponse  # noqa: Y015
+
+@_typing.final
+class ActivatedModel(_message.Message):
+    """One model that is active, or was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    replaced: _builtins.str
+    """As in ActivateModelResponse."""
+    refusal: _builtins.str
+    """The text of the status with which ActivateModel would have ended (docs/reference/errors.md); empty
+    if it is active.
+    """
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        replaced: _builtins.str = ...,
+        refusal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "refusal", b"refusal", "replaced", b"replaced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivatedModel: _TypeAlias = ActivatedModel  # noqa: Y015
 
 @_typing.final
 class ActivateModelRequest(_message.Message):
@@ -395,16 +547,20 @@ class ListModelsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COHORT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     """Empty means all cohorts."""
+    page_token: _builtins.str
+    """Empty for the first page; then what the page before said."""
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -462,21 +618,25 @@ Global___ModelRow: _TypeAlias = ModelRow  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """All lines, newest first."""
+    """At most 2,000 lines, newest first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to ask for the next page; empty after the last one."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRow]: ...
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___ModelRow] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,22 +714,79 @@ class DescribeCohortRequest(_message.Message):
 
     COHORT_FIELD_NUMBER: _builtins.int
     WITH_RIVALS_FIELD_NUMBER: _builtins.int
+    NAMES_APART_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     with_rivals: _builtins.bool
     """Whether to tell the public rivals too."""
+    names_apart: _builtins.bool
+    """Whether to leave the names out, which ListOwners gives. Without it the call is refused as
+    RESOURCE_EXHAUSTED if they do not fit one message.
+    """
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
         with_rivals: _builtins.bool = ...,
+        names_apart: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "with_rivals", b"with_rivals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "names_apart", b"names_apart", "with_rivals", b"with_rivals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DescribeCohortRequest: _TypeAlias = DescribeCohortRequest  # noqa: Y015
+
+@_typing.final
+class ListOwnersRequest(_message.Message):
+    """Asks for the names of a cohort's owners, in the order of the answer vector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    snapshot_id: _builtins.str
+    """From DescribeCohort."""
+    start: _builtins.int
+    """How many names there are before the page."""
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        snapshot_id: _builtins.str = ...,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "snapshot_id", b"snapshot_id", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnersRequest: _TypeAlias = ListOwnersRequest  # noqa: Y015
+
+@_typing.final
+class ListOwnersResponse(_message.Message):
+    """At least one name, unless `start` is past the last one; at most 1 MiB of names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        owners: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owners", b"owners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnersResponse: _TypeAlias = ListOwnersResponse  # noqa: Y015
 
 @_typing.final
 class DescribeCohortResponse(_message.Message):
@@ -592,6 +809,8 @@ class DescribeCohortResponse(_message.Message):
     WORD_BITS_FIELD_NUMBER: _builtins.int
     MODEL_CHECK_FIELD_NUMBER: _builtins.int
     PUBLIC_OWNERS_FIELD_NUMBER: _builtins.int
+    OWNER_COUNT_FIELD_NUMBER: _builtins.int
+    OWNERS_SHA256_FIELD_NUMBER: _builtins.int
     RIVALS_ROWS_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
     """Canonical JSON of the RanSpec."""
@@ -624,13 +843,18 @@ class DescribeCohortResponse(_message.Message):
     """How many of the public rivals, the first ones, can be an answer: each has an entry in the answer
     vector, after those of the owners. To `identify` only.
     """
+    owner_count: _builtins.int
+    """How many owners there are; and SHA-256 over "privedge owners v1\\n" and a line "NAME\\n" for each, in
+    the order of the answer vector. A release that does not say it has told all names.
+    """
+    owners_sha256: _builtins.bytes
     rivals_rows: _builtins.bytes
     """The public rivals, if they were asked for: float32, little-endian, row by row in the spec's input
     shape. At most 3 MiB.
     """
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names in the order of the answer vector."""
+        """Names in the order of the answer vector; none with `names_apart`."""
 
     def __init__(
         self,
@@ -648,11 +872,13 @@ class DescribeCohortResponse(_message.Message):
         word_bits: _builtins.int = ...,
         model_check: _builtins.str = ...,
         public_owners: _builtins.int = ...,
+        owner_count: _builtins.int = ...,
+        owners_sha256: _builtins.bytes = ...,
         rivals_rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "model_check", b"model_check", "owners", b"owners", "public_owners", b"public_owners", "rivals", b"rivals", "rivals_rows", b"rivals_rows", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json", "word_bits", b"word_bits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "model_check", b"model_check", "owner_count", b"owner_count", "owners", b"owners", "owners_sha256", b"owners_sha256", "public_owners", b"public_owners", "rivals", b"rivals", "rivals_rows", b"rivals_rows", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json", "word_bits", b"word_bits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1125,7 +1351,8 @@ class StatusResponse(_message.Message):
     @_builtins.property
     def quarantined(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models that no query asks while a share of theirs is damaged, a line for each with its id, its
-        cohort and the party whose share it is.
+        cohort and the party whose share it is; the first 1,000, and a line that says how many more there
+        are. ListModels has all.
         """
 
     @_builtins.property
@@ -1136,7 +1363,7 @@ class StatusResponse(_message.Message):
 
     @_builtins.property
     def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Models that both parties have refused, a line for each with its id and its cohort."""
+        """Models that both parties have refused, a line for each with its id and its cohort; likewise."""
 
     def __init__(
         self,

@@ -40,10 +40,20 @@ class PartyStub:
                 request_serializer=privedge_dot_wire_dot_party__pb2.UploadModelRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.UploadModelResponse.FromString,
                 _registered_method=True)
+        self.UploadModels = channel.unary_unary(
+                '/privedge.v1.Party/UploadModels',
+                request_serializer=privedge_dot_wire_dot_party__pb2.UploadModelsRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.UploadModelsResponse.FromString,
+                _registered_method=True)
         self.ActivateModel = channel.unary_unary(
                 '/privedge.v1.Party/ActivateModel',
                 request_serializer=privedge_dot_wire_dot_party__pb2.ActivateModelRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.ActivateModelResponse.FromString,
+                _registered_method=True)
+        self.ActivateModels = channel.unary_unary(
+                '/privedge.v1.Party/ActivateModels',
+                request_serializer=privedge_dot_wire_dot_party__pb2.ActivateModelsRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.ActivateModelsResponse.FromString,
                 _registered_method=True)
         self.DeleteModel = channel.unary_unary(
                 '/privedge.v1.Party/DeleteModel',
@@ -69,6 +79,11 @@ class PartyStub:
                 '/privedge.v1.Party/DescribeCohort',
                 request_serializer=privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.FromString,
+                _registered_method=True)
+        self.ListOwners = channel.unary_unary(
+                '/privedge.v1.Party/ListOwners',
+                request_serializer=privedge_dot_wire_dot_party__pb2.ListOwnersRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.ListOwnersResponse.FromString,
                 _registered_method=True)
         self.ReadExposure = channel.unary_unary(
                 '/privedge.v1.Party/ReadExposure',
@@ -104,10 +119,26 @@ class PartyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadModels(self, request, context):
+        """Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+        UploadModel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ActivateModel(self, request, context):
         """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
         owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
         its share of the check at enrolment. It activates nothing by itself. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateModels(self, request, context):
+        """Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+        Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +162,7 @@ class PartyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Owner (own models) or admin (all). Read only.
+        """Owner (own models) or admin (all). A page of them. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +177,14 @@ class PartyServicer:
 
     def DescribeCohort(self, request, context):
         """Owner, client or admin. The public facts of one cohort. Read only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOwners(self, request, context):
+        """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+        since. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,10 +228,20 @@ def add_PartyServicer_to_server(servicer, server):
                     request_deserializer=privedge_dot_wire_dot_party__pb2.UploadModelRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.UploadModelResponse.SerializeToString,
             ),
+            'UploadModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.UploadModels,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.UploadModelsRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.UploadModelsResponse.SerializeToString,
+            ),
             'ActivateModel': grpc.unary_unary_rpc_method_handler(
                     servicer.ActivateModel,
                     request_deserializer=privedge_dot_wire_dot_party__pb2.ActivateModelRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.ActivateModelResponse.SerializeToString,
+            ),
+            'ActivateModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateModels,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.ActivateModelsRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.ActivateModelsResponse.SerializeToString,
             ),
             'DeleteModel': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModel,
@@ -218,6 +267,11 @@ def add_PartyServicer_to_server(servicer, server):
                     servicer.DescribeCohort,
                     request_deserializer=privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.SerializeToString,
+            ),
+            'ListOwners': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwners,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.ListOwnersRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.ListOwnersResponse.SerializeToString,
             ),
             'ReadExposure': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadExposure,
@@ -279,6 +333,33 @@ class Party:
             _registered_method=True)
 
     @staticmethod
+    def UploadModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/UploadModels',
+            privedge_dot_wire_dot_party__pb2.UploadModelsRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.UploadModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ActivateModel(request,
             target,
             options=(),
@@ -295,6 +376,33 @@ class Party:
             '/privedge.v1.Party/ActivateModel',
             privedge_dot_wire_dot_party__pb2.ActivateModelRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.ActivateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/ActivateModels',
+            privedge_dot_wire_dot_party__pb2.ActivateModelsRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.ActivateModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -430,6 +538,33 @@ class Party:
             '/privedge.v1.Party/DescribeCohort',
             privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOwners(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/ListOwners',
+            privedge_dot_wire_dot_party__pb2.ListOwnersRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.ListOwnersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,10 +41,18 @@ class PartyStub:
     """Owner. First the header, then the share's bytes in chunks of at most 1 MiB. Idempotent: the
     same id with the same header gets the same answer; with another header it is ALREADY_EXISTS.
     """
+    UploadModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.UploadModelsRequest, _party_pb2.UploadModelsResponse]
+    """Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+    UploadModel.
+    """
     ActivateModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]
     """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
     owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
     its share of the check at enrolment. It activates nothing by itself. Idempotent.
+    """
+    ActivateModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.ActivateModelsRequest, _party_pb2.ActivateModelsResponse]
+    """Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+    Idempotent.
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -56,11 +64,15 @@ class PartyStub:
     too. Idempotent.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]
-    """Owner (own models) or admin (all). Read only."""
+    """Owner (own models) or admin (all). A page of them. Read only."""
     ListCohorts: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]
     """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _grpc.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]
     """Owner, client or admin. The public facts of one cohort. Read only."""
+    ListOwners: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListOwnersRequest, _party_pb2.ListOwnersResponse]
+    """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+    since. Read only.
+    """
     ReadExposure: _grpc.UnaryUnaryMultiCallable[_party_pb2.ReadExposureRequest, _party_pb2.ReadExposureResponse]
     """Owner with an active model there. How much the cohort was asked; no names. Read only."""
     Query: _grpc.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]
@@ -83,10 +95,18 @@ class PartyAsyncStub(PartyStub):
     """Owner. First the header, then the share's bytes in chunks of at most 1 MiB. Idempotent: the
     same id with the same header gets the same answer; with another header it is ALREADY_EXISTS.
     """
+    UploadModels: _aio.UnaryUnaryMultiCallable[_party_pb2.UploadModelsRequest, _party_pb2.UploadModelsResponse]  # type: ignore[assignment]
+    """Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+    UploadModel.
+    """
     ActivateModel: _aio.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]  # type: ignore[assignment]
     """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
     owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
     its share of the check at enrolment. It activates nothing by itself. Idempotent.
+    """
+    ActivateModels: _aio.UnaryUnaryMultiCallable[_party_pb2.ActivateModelsRequest, _party_pb2.ActivateModelsResponse]  # type: ignore[assignment]
+    """Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+    Idempotent.
     """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -98,11 +118,15 @@ class PartyAsyncStub(PartyStub):
     too. Idempotent.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Owner (own models) or admin (all). Read only."""
+    """Owner (own models) or admin (all). A page of them. Read only."""
     ListCohorts: _aio.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]  # type: ignore[assignment]
     """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _aio.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]  # type: ignore[assignment]
     """Owner, client or admin. The public facts of one cohort. Read only."""
+    ListOwners: _aio.UnaryUnaryMultiCallable[_party_pb2.ListOwnersRequest, _party_pb2.ListOwnersResponse]  # type: ignore[assignment]
+    """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+    since. Read only.
+    """
     ReadExposure: _aio.UnaryUnaryMultiCallable[_party_pb2.ReadExposureRequest, _party_pb2.ReadExposureResponse]  # type: ignore[assignment]
     """Owner with an active model there. How much the cohort was asked; no names. Read only."""
     Query: _aio.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]  # type: ignore[assignment]
@@ -130,6 +154,16 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def UploadModels(
+        self,
+        request: _party_pb2.UploadModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.UploadModelsResponse, _abc.Awaitable[_party_pb2.UploadModelsResponse]]:
+        """Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+        UploadModel.
+        """
+
+    @_abc_1.abstractmethod
     def ActivateModel(
         self,
         request: _party_pb2.ActivateModelRequest,
@@ -138,6 +172,16 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
         owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
         its share of the check at enrolment. It activates nothing by itself. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def ActivateModels(
+        self,
+        request: _party_pb2.ActivateModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.ActivateModelsResponse, _abc.Awaitable[_party_pb2.ActivateModelsResponse]]:
+        """Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+        Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -167,7 +211,7 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         request: _party_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.ListModelsResponse, _abc.Awaitable[_party_pb2.ListModelsResponse]]:
-        """Owner (own models) or admin (all). Read only."""
+        """Owner (own models) or admin (all). A page of them. Read only."""
 
     @_abc_1.abstractmethod
     def ListCohorts(
@@ -184,6 +228,16 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.DescribeCohortResponse, _abc.Awaitable[_party_pb2.DescribeCohortResponse]]:
         """Owner, client or admin. The public facts of one cohort. Read only."""
+
+    @_abc_1.abstractmethod
+    def ListOwners(
+        self,
+        request: _party_pb2.ListOwnersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.ListOwnersResponse, _abc.Awaitable[_party_pb2.ListOwnersResponse]]:
+        """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+        since. Read only.
+        """
 
     @_abc_1.abstractmethod
     def ReadExposure(

@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
             halves = self.halves(guest, version)
             with self.both(guest) as pair:
                 for _ in range(2):
-                    upload._upload(pair, halves, None)
+                    upload.upload_one(pair, halves, None)
                 pair[0].activate(halves.manifest.model_id)
 
         self.changed(f"upload {guest} twice", guest, change, version)
@@ -133,7 +133,7 @@ class Life(RuleBasedStateMachine):
         halves = self.halves(guest, version)
         cut = tuple([*share[:-1], share[-1][:0]] for share in halves.shares)
         with self.both(guest) as pair, pytest.raises(ShareError):
-            upload._upload(pair, replace(halves, shares=cut), None)
+            upload.upload_one(pair, replace(halves, shares=cut), None)
         assert self.asked_of(guest) == self.active[guest], self.steps
 
     # --- Faults -----------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class Life(RuleBasedStateMachine):
     def halves(self, guest: int, version: int):
         ran = self.model(guest, version)
         secrets = {name: encode(ran.parameters[name]) for name in ran.spec.parameters()}
-        return upload._split(ran, UPLOADS, secrets, narrow_words=True)
+        return upload.split_up(ran, UPLOADS, secrets, narrow_words=True)
 
     @contextmanager
     def both(self, guest: int):

@@ -32,7 +32,7 @@ from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.mpc.fused.tuples import FusedRelu
 from parties.party.edge import codec as edge
-from parties.party.edge import hello
+from parties.party.edge import hello, parts_codec
 from parties.party.models.checked_shares import fault
 from parties.party.models.folder_identity import BLOCK, IdentityFile
 from parties.wire import dealer_pb2, mpc_pb2, peer_pb2, worker_pb2
@@ -137,6 +137,9 @@ POOL = party_pb2.Pool(cohort="faces", batch=1, ready=2, wanted=4)
 KEPT = worker_pb2.KeepResponse(pools=[POOL], damaged=["0" * 32])
 RUN = peer_pb2.StartRunRequest(session=bytes(16), worker=0, queries=[HALF])
 REF = peer_pb2.ModelRef(model_id="0" * 32, manifest_digest="0" * 64)
+LIST = peer_pb2.FollowActiveModelsRequest(
+    cohort="faces", parts=2, sent=[1], root=bytes(32), models=[peer_pb2.ListedModel(model=REF)]
+)
 
 MESSAGES = {
     "manifest": message(codec.manifest_to_wire(MANIFEST), codec.manifest_from_wire),
@@ -150,9 +153,25 @@ MESSAGES = {
         dealer_pb2.TupleRequests(tuples=[tuple_codec.to_wire(3, FusedRelu((2, 3), 16))]),
         lambda many: [*map(tuple_codec.from_wire, many.tuples)],
     ),
-    "halves": message(CHANGE, edge.held_change_from_wire),
+    "halves": message(CHANGE, lambda change: list(edge.held_changes_from_wire([change]))),
     "run order": message(RUN, edge.run_from_wire),
     "model reference": message(REF, edge.model_ref_from_wire),
+    "list of models": message(LIST, lambda said: parts_codec.parts_from_wire(said, [said])),
+    "digests of a list": message(
+        peer_pb2.CompareActiveModelsRequest(cohort="faces", digests=[bytes(32)]),
+        lambda said: parts_codec.digests_from_wire(said.digests),
+    ),
+    "many models": message(
+        party_pb2.UploadModelsRequest(
+            models=[
+                party_pb2.WholeModel(
+                    header=codec.upload_header_to_wire(UploadHeader(MANIFEST, SALT)),
+                    words=b"12345678",
+                )
+            ]
+        ),
+        lambda many: [codec.upload_header_from_wire(each.header) for each in many.models],
+    ),
     "state of a party": message(
         peer_pb2.PrepareModelRequest(model=REF, state=STATE), edge.said_from_wire
     ),
@@ -207,6 +226,7 @@ TEXTS = {
     "facts of a worker": text(FACTS, lambda theirs: agreement.disagreement(FACTS, theirs)),
     "identity": text("spiffe://privedge/client/ana", Identity.from_uri, CertificateError),
     "metadata": text("2500", metadata),
+    "page token": text("1700000000." + "0" * 32, codec.page_from_wire),
 }
 
 

@@ -1,4 +1,5 @@
 /** What both parties say of a cohort. */
+import { createHash } from "node:crypto";
 import { isOwnerName } from "./certificates.js";
 import { PrivedgeError } from "./errors.js";
 import { DescribeCohortResponse } from "./generated/party.js";
@@ -33,18 +34,30 @@ export type RanCohort = Cohort & { readonly spec: RanSpec };
 
 export type Parties = readonly [Party, Party];
 
+/** More than any cohort has, so that no party can tell names for ever. */
+const MOST_OWNERS = 2 ** 24;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** Ask both parties, and throw ManifestMismatch unless they say the same. */
+/** Ask both parties, and throw ManifestMismatch unless they say the same. Uploads need no `names`. */
 export async function described(
   parties: Parties,
   cohort: string,
   patience: Patience,
+  { names = true } = {},
 ): Promise<Cohort> {
-  const [first, second] = await both(parties, (party) =>
-    party.told(party.client.describeCohort, { cohort, withRivals: false }, patience),
+  const [first, second] = await both(parties, async (party) => {
+    const asked = { cohort, withRivals: false, namesApart: true };
+    const { owners, ...said } = await party.told(party.client.describeCohort, asked, patience);
+    // An older release tells the names at once. Afterwards both releases say the same.
+    const older = said.ownersSha256.length === 0;
+    const all = older
+      ? { ownerCount: BigInt(owners.length), ownersSha256: ownersSha256(owners) }
+      : {};
+    return { owners, said: { ...said, ...all, owners: [] } };
+  });
+  const [one, other] = [first, second].map(({ said }) =>
+    DescribeCohortResponse.encode(said).finish(),
   );
-  const [one, other] = [first, second].map((said) => DescribeCohortResponse.encode(said).finish());
   if (Buffer.compare(one!, other!) !== 0) {
     throw new PrivedgeError(
       "ManifestMismatch",
@@ -52,8 +65,10 @@ export async function described(
         "and tell both operators if it stays so",
     );
   }
-  const { specJson, margin, meanShare, rivals, rivalsSha256 } = first;
-  const { owners, publicOwners, snapshotId, wordBits } = first;
+  const { specJson, margin, meanShare, rivals, rivalsSha256 } = first.said;
+  const { publicOwners, snapshotId, wordBits } = first.said;
+  const told = [first.owners, second.owners].find((some) => some.length > 0);
+  const owners = names ? (told ?? (await namesOf(parties[0], cohort, first.said, patience))) : [];
   if (wordBits > RING_BITS) {
     throw new PrivedgeError("ShareError", `cohort ${cohort}: a word has at most ${RING_BITS} bits`);
   }
@@ -69,6 +84,38 @@ export async function described(
   const spec = parseSpec(specJson);
   const rule = { margin, meanShare, rivals, rivalsSha256, publicOwners };
   return { name: cohort, spec, specJson, ...rule, owners, snapshotId, maxBatch, wordBits };
+}
+
+/** The names in pages, from one party: both have said the digest of them all. */
+async function namesOf(
+  party: Party,
+  cohort: string,
+  { snapshotId, ownerCount, ownersSha256: digest }: DescribeCohortResponse,
+  patience: Patience,
+): Promise<string[]> {
+  const names: string[] = [];
+  while (names.length < ownerCount && names.length < MOST_OWNERS) {
+    const start = BigInt(names.length);
+    const asked = { cohort, snapshotId, start };
+    const { owners } = await party.told(party.client.listOwners, asked, patience);
+    if (owners.length === 0) break;
+    for (const name of owners) names.push(name);
+  }
+  if (BigInt(names.length) !== ownerCount || !ownersSha256(names).equals(digest)) {
+    throw new PrivedgeError(
+      "ManifestMismatch",
+      `cohort ${cohort}: ${party.name} does not tell the names that both parties have; ask again, ` +
+        "and tell both operators if it stays so",
+    );
+  }
+  return names;
+}
+
+/** SHA-256 over the names in the order of the answer vector, each with a line's end. */
+function ownersSha256(names: readonly string[]): Buffer {
+  const found = createHash("sha256").update("privedge owners v1\n");
+  for (const name of names) found.update(`${name}\n`);
+  return found.digest();
 }
 
 /** Names of the cohorts that both parties serve with the same architecture, sorted. */

@@ -52,6 +52,7 @@ export interface Halves {
 }
 
 const SALT_BYTES = 32;
+const MOST_MODELS = 2 ** 24;
 const MODEL_ID_BYTES = 16;
 const WITHDRAWN_WITHIN: Patience = { withinMs: 5_000, retries: 0, answered: false };
 
@@ -103,12 +104,19 @@ export class Owner {
   /** This owner's models at party 0, which decides which are active; the newest comes first. */
   async models(cohort = ""): Promise<ModelFacts[]> {
     const [party0] = this.#parties;
-    const { models } = await party0.told(party0.client.listModels, { cohort }, this.#patience);
-    return models.map(({ shareBytes, createdAt, ...row }) => ({
-      ...row,
-      shareBytes: Number(shareBytes),
-      createdAt: new Date(1000 * Number(createdAt)),
-    }));
+    const found: ModelFacts[] = [];
+    let pageToken = "";
+    do {
+      const asked = { cohort, pageToken };
+      const page = await party0.told(party0.client.listModels, asked, this.#patience);
+      for (const { shareBytes, createdAt, ...row } of page.models) {
+        const created = new Date(1000 * Number(createdAt));
+        found.push({ ...row, shareBytes: Number(shareBytes), createdAt: created });
+      }
+      // No party can list models for ever.
+      pageToken = page.models.length > 0 && found.length < MOST_MODELS ? page.nextPageToken : "";
+    } while (pageToken !== "");
+    return found;
   }
 
   /** Delete a model from party 0, then from party 1. It may be repeated. */
@@ -122,7 +130,12 @@ export class Owner {
 
   /** The digest of the cohort's architecture, which must be the model's, and its words' bits. */
   async #fitting(ran: Ran, cohort: string): Promise<{ specDigest: string; wordBits: number }> {
-    const { spec, specJson, wordBits } = await described(this.#parties, cohort, this.#patience);
+    const { spec, specJson, wordBits } = await described(
+      this.#parties,
+      cohort,
+      this.#patience,
+      { names: false },
+    );
     if (!isDeepStrictEqual(spec, ran.spec)) {
       throw checkpointError(`cohort ${cohort}: needs another architecture than this model has`);
     }

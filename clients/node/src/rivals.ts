@@ -16,7 +16,7 @@ export async function rivalsOf(
   cohort: RanCohort,
   patience: Patience,
 ): Promise<Rivals> {
-  const asked = { cohort: cohort.name, withRivals: true };
+  const asked = { cohort: cohort.name, withRivals: true, namesApart: true };
   const [first, second] = await Promise.all(
     parties.map((party) => party.told(party.client.describeCohort, asked, patience)),
   );

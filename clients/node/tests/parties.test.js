@@ -1,5 +1,6 @@
 // Parties that misbehave: real gRPC servers with the certificates of a deployment.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -157,6 +158,43 @@ test("parties that describe a cohort differently are not asked", needsDeployment
     await party(t, "party1", answer(1), { describe }),
   ];
   await assert.rejects(ask(clientOf(t, ports)), { code: "ManifestMismatch" });
+});
+
+/** A description without names, of parties that tell them in pages. */
+const apart = {
+  ...description,
+  owners: [],
+  ownerCount: BigInt(vector.owners.length),
+  ownersSha256: createHash("sha256")
+    .update(`privedge owners v1\n${vector.owners.map((name) => `${name}\n`).join("")}`)
+    .digest(),
+};
+
+test("names are read in pages, also beside an older release", needsDeployment, async (t) => {
+  const { owners } = vector;
+  const pages = { 0: owners.slice(0, 1), 1: owners.slice(1) };
+  for (const others of [apart, description]) {
+    const ports = [
+      await party(t, "party0", answer(0), { describe: apart, pages }),
+      await party(t, "party1", answer(1), { describe: others, pages }),
+    ];
+    const found = await clientOf(t, ports).describe(vector.cohort);
+    assert.deepEqual(found.owners, owners);
+  }
+});
+
+test("names that only one party tells are refused", needsDeployment, async (t) => {
+  const { owners } = vector;
+  for (const pages of [{}, { 0: owners.slice(1) }, { 0: [...owners].reverse() }]) {
+    const ports = [
+      await party(t, "party0", answer(0), { describe: apart, pages }),
+      await party(t, "party1", answer(1), { describe: apart }),
+    ];
+    await assert.rejects(ask(clientOf(t, ports)), {
+      code: "ManifestMismatch",
+      message: /does not tell the names that both parties have/,
+    });
+  }
 });
 
 test(

@@ -23,6 +23,9 @@ export const description = {
   rivalsRows: Buffer.alloc(0),
   wordBits: 0,
   modelCheck: "",
+  // As of a release that tells all names at once.
+  ownerCount: 0n,
+  ownersSha256: Buffer.alloc(0),
 };
 
 export const files = (role) => ({
@@ -32,10 +35,12 @@ export const files = (role) => ({
 });
 
 /** Serve as `role`; `query(call, header)` says what becomes of each query. Returns the port. */
-export async function party(t, role, query, { describe = description, as = role } = {}) {
+export async function party(t, role, query, { describe = description, pages = [], as = role } = {}) {
   const server = new Server();
   server.addService(PartyService, {
     describeCohort: (_, done) => done(null, describe),
+    // `pages`: of names, by how many there are before each.
+    listOwners: ({ request }, done) => done(null, { owners: pages[Number(request.start)] ?? [] }),
     query: (call) => {
       call.once("data", ({ part }) => query(call, part.value));
       call.on("error", () => {});

@@ -26,6 +26,8 @@ from privedge.sharing.question import ROWS_ASKED_AGAIN
 
 # An activation waits so long for its charge to be on disk.
 _LASTING_S = 10.0
+# Of many at once, so many are written in a second, on a slow machine.
+_CHARGED_A_SECOND = 500
 # A bucket holds what comes in so many seconds.
 BURST_S = 10.0
 _HOUR_H = 1
@@ -129,6 +131,26 @@ class Budgets:
         except BaseException:
             charge.give_back()
             raise
+
+    def activations(self, owners: Sequence[str]) -> dict[str, Charge]:
+        """Charge each of these owners for one activation; what each was charged, to be given back
+        if its model does not become active. An owner whose budget is spent is left out.
+
+        Raises DiskFull if the charges cannot be written, and gives all back.
+        """
+        limit = self._settings.activations_per_hour
+        with ExitStack() as undo:
+            charges = dict[str, Charge]()
+            for owner in owners:
+                account = Account("activations", owner, "", limit, _HOUR_H)
+                with suppress(BudgetSpent):
+                    charges[owner] = charge = self._ledger.spend(account, 1)
+                    undo.callback(charge.give_back)
+            deadline = Deadline.after(_LASTING_S + len(charges) / _CHARGED_A_SECOND)
+            for charge in charges.values():
+                charge.require_lasting(deadline.remaining())
+            undo.pop_all()
+        return charges
 
     def count_model(self, cohort: str, *, refused: bool = False) -> None:
         """A model of a cohort became active, or both parties have refused it."""

@@ -5,7 +5,7 @@ passes on. The messages of clients and owners (party.proto) are privedge.rpc.cod
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from parties.party.audit.chain import Head
@@ -15,6 +15,7 @@ from parties.party.models.cohorts import ModelRef, Snapshot
 from parties.party.models.enrolment import Activated
 from parties.party.models.folder_identity import HIGHEST_EPOCH
 from parties.party.models.standing import Said
+from parties.party.models.uploads import MOST_ACTIVATED
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
 from parties.party.workers.messages import AnswerBytes, Checked, Job, Kept, PoolLevel
@@ -30,6 +31,8 @@ _ID_OR_NONE = re.compile(r"(?:[0-9a-f]{32})?")
 _ID_BYTES = 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_LINES = 1 << 62
+# Ids in one message, and models in a list.
+MOST_IDS, MOST_LISTED = 10_000, 1 << 24
 
 
 # --- Between the front ends (peer.proto) ----------------------------------------------------------
@@ -47,6 +50,13 @@ def model_ref_from_wire(message: peer_pb2.ModelRef) -> ModelRef:
     if not _ID_OR_NONE.fullmatch(message.version):
         raise ShareError("a version of a share is 32 hexadecimal digits")
     return ModelRef(model_id(message.model_id), message.manifest_digest, message.version)
+
+
+def model_refs_from_wire(messages: Sequence[peer_pb2.ModelRef]) -> list[ModelRef]:
+    """The models of one group. Raises ShareError, also for none, or for too many."""
+    if not 0 < len(messages) <= MOST_ACTIVATED:
+        raise ShareError(f"1 to {MOST_ACTIVATED} models at once")
+    return list(map(model_ref_from_wire, messages))
 
 
 def said_to_wire(said: Said) -> peer_pb2.StateEpoch:
@@ -97,24 +107,41 @@ def id_from_wire(raw: bytes) -> str:
     return raw.hex()
 
 
-def held_change_to_wire(change: HeldChange) -> peer_pb2.HalvesChange:
-    """Inverse of `held_change_from_wire`."""
+def held_change_to_wire(change: HeldChange) -> Iterator[peer_pb2.HalvesChange]:
+    """Inverse of `held_changes_from_wire`: which queries came to party 1 and left it, and what is
+    damaged there, in several messages if that is much.
+    """
     message = peer_pb2.HalvesChange(
         arrived=map(query_ref_to_wire, change.arrived), left=map(id_to_wire, change.left)
     )
-    if change.damaged is not None:
-        message.damaged.CopyFrom(peer_pb2.DamagedModels(model_ids=sorted(change.damaged)))
-    return message
+    if change.damaged is None:
+        yield message
+        return
+    ids = sorted(change.damaged)
+    for start in range(0, max(1, len(ids)), MOST_IDS):
+        some, more = ids[start : start + MOST_IDS], start + MOST_IDS < len(ids)
+        message.damaged.CopyFrom(peer_pb2.DamagedModels(model_ids=some, more=more))
+        yield message
+        message = peer_pb2.HalvesChange()
 
 
-def held_change_from_wire(message: peer_pb2.HalvesChange) -> HeldChange:
-    """Which queries came to party 1 and left it. Raises ShareError for anything but model ids."""
-    damaged = message.damaged if message.HasField("damaged") else None
-    return HeldChange(
-        tuple(map(query_ref_from_wire, message.arrived)),
-        tuple(query_id.hex() for query_id in message.left),
-        None if damaged is None else frozenset(map(model_id, damaged.model_ids)),
-    )
+def held_changes_from_wire(messages: Iterable[peer_pb2.HalvesChange]) -> Iterator[HeldChange]:
+    """The changes, as their last messages come. Raises ShareError for anything but model ids, and
+    if more are damaged than there can be.
+    """
+    arrived, left = list[QueryRef](), list[str]()
+    damaged = set[str]()
+    for message in messages:
+        arrived += map(query_ref_from_wire, message.arrived)
+        left += (query_id.hex() for query_id in message.left)
+        damaged |= model_ids_from_wire(message.damaged.model_ids)
+        if len(damaged) > MOST_LISTED:
+            raise ShareError(f"at most {MOST_LISTED} models are damaged")
+        if message.damaged.more:
+            continue
+        said = frozenset(damaged) if message.HasField("damaged") else None
+        yield HeldChange(tuple(arrived), tuple(left), said)
+        arrived, left, damaged = [], [], set()
 
 
 def run_to_wire(run: Run) -> peer_pb2.StartRunRequest:

@@ -11,20 +11,24 @@ import grpc
 from parties.party.edge import codec as edge_codec
 from parties.party.models.cohorts import find_for
 from parties.party.models.enrolment import Activated
+from parties.party.models.reading import MAX_LISTED
 from parties.party.models.service import ModelService
 from parties.party.queries.service import QueryService
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
 from parties.serving.handshake import Handshake
 from parties.serving.readiness import Readiness
 from privedge import __version__
-from privedge.errors import NotAllowed, ShareError
+from privedge.errors import LimitExceeded, NotAllowed, ShareError, SnapshotChanged
+from privedge.identity.owners import page_of
 from privedge.identity.receipts import ACTIVATION, Facts, Statement
 from privedge.identity.roles import Identity, Role
 from privedge.ran.narrow import word_bits
 from privedge.rpc import codec
+from privedge.rpc.channel import MAX_MESSAGE_BYTES
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import caller
+from privedge.rpc.status import status_of
 from privedge.rpc.time_limit import given_up_after, timely
 from privedge.rpc.versions import MPC, WIRE
 from privedge.sharing.question import Question
@@ -34,6 +38,8 @@ from privedge.wire import party_pb2_grpc
 # Every share is read and written, and prepared bundles are lost. So an admin far away may not ask
 # for it again at once; the command on party 0's own host may.
 _LEAST_REFRESH_S = 600.0
+# Of one kind, in Status.
+_MOST_LINES = 1000
 
 
 class PartyServicer(party_pb2_grpc.PartyServicer):
@@ -68,6 +74,38 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         header = codec.upload_header_from_wire(first.header)
         stored = self._models.upload(header, caller(context), _words("upload", request_iterator))
         return pb.UploadModelResponse(bytes_stored=stored)
+
+    def UploadModels(
+        self, request: pb.UploadModelsRequest, context: grpc.ServicerContext
+    ) -> pb.UploadModelsResponse:
+        """Store one share of each of many models."""
+        if not request.models:
+            raise ShareError("upload: no model")
+        models = [
+            (codec.upload_header_from_wire(each.header), each.words) for each in request.models
+        ]
+        stored = self._models.upload_all(models, caller(context))
+        return pb.UploadModelsResponse(bytes_stored=stored)
+
+    def ActivateModels(
+        self, request: pb.ActivateModelsRequest, context: grpc.ServicerContext
+    ) -> pb.ActivateModelsResponse:
+        """Make many uploaded models their owners' active ones."""
+        ids, who = list(map(codec.model_id, request.model_ids)), caller(context)
+        if not ids:
+            raise ShareError("activation: no model")
+        self._handshake.require(cohort := self._models.cohort_of(ids[0], who))
+        done = self._models.activate_all(ids, who)
+        models = [
+            pb.ActivatedModel(
+                model_id=each.model_id,
+                replaced=each.replaced,
+                refusal=status_of(each.refusal)[1] if each.refusal else "",
+            )
+            for each in done
+        ]
+        snapshot_id = self._models.snapshot(cohort).id
+        return pb.ActivateModelsResponse(models=models, snapshot_id=snapshot_id)
 
     def ActivateModel(
         self, request: pb.ActivateModelRequest, context: grpc.ServicerContext
@@ -124,8 +162,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> pb.ListModelsResponse:
-        """The caller's models."""
-        listed = self._models.listed(caller(context), request.cohort or None)
+        """A page of the caller's models."""
+        after = codec.page_from_wire(request.page_token)
+        listed = self._models.listed(caller(context), request.cohort or None, after)
         ids = [row.model_id for row in listed]
         asked = self._models.asked.of(ids)
         admin = caller(context).role is Role.ADMIN
@@ -143,7 +182,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             )
             for row in listed
         ]
-        return pb.ListModelsResponse(models=rows)
+        last = listed[-1] if len(listed) == MAX_LISTED else None
+        token = codec.page_to_wire(last.created_at, last.model_id) if last else ""
+        return pb.ListModelsResponse(models=rows, next_page_token=token)
 
     def ListCohorts(
         self, request: pb.ListCohortsRequest, context: grpc.ServicerContext
@@ -161,11 +202,13 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         """The public facts of a cohort."""
         snapshot = self._models.described(request.cohort, caller(context))
         public = snapshot.cohort.rivals
-        return pb.DescribeCohortResponse(
+        response = pb.DescribeCohortResponse(
             spec_json=snapshot.cohort.spec.to_json(),
             margin=snapshot.cohort.margin,
             mean_share=snapshot.cohort.mean_share,
-            owners=snapshot.owners,
+            owners=() if request.names_apart else snapshot.owners,
+            owner_count=len(snapshot.owners),
+            owners_sha256=snapshot.owners_sha256,
             snapshot_id=snapshot.id,
             max_batch=snapshot.cohort.rows(self._models.limits.max_batch),
             enrolment_check=snapshot.cohort.enrolment_check,
@@ -177,6 +220,21 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             rivals_rows=public.to_bytes() if public and request.with_rivals else b"",
             word_bits=codec.bits_to_wire(word_bits(snapshot.cohort.spec)),
         )
+        if response.ByteSize() > MAX_MESSAGE_BYTES:
+            raise LimitExceeded(
+                f"cohort {request.cohort}: its names do not fit one message; the caller's release "
+                "must ask for them apart"
+            )
+        return response
+
+    def ListOwners(
+        self, request: pb.ListOwnersRequest, context: grpc.ServicerContext
+    ) -> pb.ListOwnersResponse:
+        """A page of the names of a cohort's owners."""
+        snapshot = self._models.described(request.cohort, caller(context))
+        if snapshot.id != request.snapshot_id:
+            raise SnapshotChanged(f"cohort {request.cohort}: its models changed; ask again")
+        return pb.ListOwnersResponse(owners=page_of(snapshot.owners, request.start))
 
     def ReadExposure(
         self, request: pb.ReadExposureRequest, context: grpc.ServicerContext
@@ -225,9 +283,17 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             release=__version__,
             wire=WIRE,
             mpc=MPC,
-            quarantined=self._models.quarantine.lines,
-            refused=self._models.refused_lines,
+            quarantined=_shown(self._models.quarantine.lines),
+            refused=_shown(self._models.refused_lines),
         )
+
+
+def _shown(lines: Sequence[str]) -> Sequence[str]:
+    """The first lines, and how many more there are: an answer must not grow with the models."""
+    more = len(lines) - _MOST_LINES
+    if more <= 0:
+        return lines
+    return [*lines[:_MOST_LINES], f"and {more} more; `privedge models list` has all"]
 
 
 def _words(

@@ -6,22 +6,25 @@ from typing import Any, Protocol
 import grpc
 
 from parties.party.audit.heads import SaidHead
-from parties.party.edge import codec
+from parties.party.edge import codec, parts_codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.enrolment import CHECK_S
 from parties.party.models.model_checks import MODEL_CHECK_S, Shown
+from parties.party.models.parts import Listed, Parts, parts_for
 from parties.party.models.standing import Said, this_process
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import Run
 from parties.wire import peer_pb2 as pb
 from parties.wire.peer_pb2_grpc import PeerStub
-from privedge.errors import ManifestMismatch
+from privedge.errors import ManifestMismatch, PrivEdgeError, ShareError
 from privedge.rpc import request_id
-from privedge.rpc.status import calls_to
+from privedge.rpc.status import calls_to, is_unknown_call, refusal_of
 
 # Reading and writing the largest share, on a slow disk.
 _REFRESH_S = 120.0
+# How many models of a list party 1 compares and writes down in a second, on a slow machine.
+_LISTED_A_SECOND = 1000.0
 
 
 class Peer(Protocol):
@@ -65,6 +68,20 @@ class Peer(Protocol):
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Raises ManifestMismatch if party 1 lacks the model, or has not the snapshot `since`."""
+        ...
+
+    def prepare_all(
+        self, refs: Sequence[ModelRef], said: Said
+    ) -> tuple[Said | None, Sequence[PrivEdgeError | None]]:
+        """For models that are not checked: why party 1 refuses each of them, as `prepare` raises
+        it; None if it does not. Raises NotReady if its release knows no such call.
+        """
+        ...
+
+    def add_all_active(
+        self, cohort: str, since: str, refs: Sequence[ModelRef], said: Said
+    ) -> Said | None:
+        """As `add_active`, for models of as many owners."""
         ...
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes, said: Said) -> Said | None:
@@ -205,7 +222,40 @@ class PeerClient:
         said: Said,
         deleted: Collection[str] = (),
     ) -> tuple[Said | None, frozenset[str]]:
-        """Peer.set_active."""
+        """Peer.set_active: in parts, of which only those cross that differ."""
+        listed = [Listed(ref) for ref in refs] + [Listed(ref, True) for ref in quarantined]
+        parts = Parts(listed, parts_for(len(listed)))
+        within_s = self._timeout_s + len(listed) / _LISTED_A_SECOND
+        with calls_to(self._name):
+            try:
+                sent = self._differing(cohort, parts, said, within_s)
+                requests = parts_codec.parts_to_wire(cohort, said, parts, sent, deleted)
+                response = self.stub.FollowActiveModels(requests, timeout=within_s)
+            except grpc.RpcError as error:
+                if not is_unknown_call(error):
+                    raise
+                response = self._set_active_whole(cohort, refs, quarantined, said, deleted)
+        return codec.said_from_wire(response), codec.model_ids_from_wire(response.unwanted)
+
+    def _differing(self, cohort: str, parts: Parts, said: Said, within_s: float) -> Sequence[int]:
+        """Numbers of the parts that party 1 has not; of a list of one part, that one."""
+        if len(parts.digests) == 1:
+            return (0,)
+        request = pb.CompareActiveModelsRequest(
+            cohort=cohort, state=codec.said_to_wire(said), digests=parts.digests
+        )
+        response = self.stub.CompareActiveModels(request, timeout=within_s)
+        return parts_codec.numbers_from_wire(response.differing, len(parts.digests))
+
+    def _set_active_whole(
+        self,
+        cohort: str,
+        refs: Sequence[ModelRef],
+        quarantined: Sequence[ModelRef],
+        said: Said,
+        deleted: Collection[str],
+    ) -> Any:
+        """The whole list in one message, to a release that takes no parts."""
         request = pb.SetActiveModelsRequest(
             cohort=cohort,
             models=map(codec.model_ref_to_wire, refs),
@@ -213,9 +263,7 @@ class PeerClient:
             state=codec.said_to_wire(said),
             deleted=deleted,
         )
-        with calls_to(self._name):
-            response = self.stub.SetActiveModels(request, timeout=self._timeout_s)
-        return codec.said_from_wire(response), codec.model_ids_from_wire(response.unwanted)
+        return self.stub.SetActiveModels(request, timeout=self._timeout_s)
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Peer.add_active."""
@@ -223,6 +271,31 @@ class PeerClient:
         request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=model, state=state)
         with calls_to(self._name):
             response = self.stub.AddActiveModel(request, timeout=self._timeout_s)
+        return codec.said_from_wire(response)
+
+    def prepare_all(
+        self, refs: Sequence[ModelRef], said: Said
+    ) -> tuple[Said | None, Sequence[PrivEdgeError | None]]:
+        """Peer.prepare_all."""
+        models, state = map(codec.model_ref_to_wire, refs), codec.said_to_wire(said)
+        request = pb.PrepareModelsRequest(models=models, state=state)
+        within_s = self._timeout_s + len(refs) / _LISTED_A_SECOND
+        with calls_to(self._name):
+            response = self.stub.PrepareModels(request, timeout=within_s)
+        if len(response.refusals) != len(refs):
+            raise ShareError(f"{self._name}: answers for other models than were asked")
+        answers = [refusal_of(text, self._name) if text else None for text in response.refusals]
+        return codec.said_from_wire(response), answers
+
+    def add_all_active(
+        self, cohort: str, since: str, refs: Sequence[ModelRef], said: Said
+    ) -> Said | None:
+        """Peer.add_all_active."""
+        models, state = map(codec.model_ref_to_wire, refs), codec.said_to_wire(said)
+        request = pb.AddActiveModelsRequest(cohort=cohort, since=since, models=models, state=state)
+        within_s = self._timeout_s + len(refs) / _LISTED_A_SECOND
+        with calls_to(self._name):
+            response = self.stub.AddActiveModels(request, timeout=within_s)
         return codec.said_from_wire(response)
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes, said: Said) -> Said | None:
@@ -242,7 +315,7 @@ class PeerClient:
         """
         request = pb.WatchHalvesRequest(process=this_process())
         call = self.stub.WatchHalves(request, wait_for_ready=True)
-        return Watch(call, codec.held_change_from_wire)
+        return Watch(call, codec.held_changes_from_wire)
 
     def refuse(self, query_id: str, *, timeout_s: float) -> None:
         """Let party 1 end a query whose question differs. Raises Refused."""

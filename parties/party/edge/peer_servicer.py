@@ -1,17 +1,18 @@
 """What party 1 serves to party 0 (peer.proto): decode, call, encode. Ids and digests only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grpc
 
 from parties.party.audit.heads import PeerHeads
-from parties.party.edge import codec
+from parties.party.edge import codec, parts_codec
 from parties.party.edge.hello import Hello
 from parties.party.models.model_checks import Shown
 from parties.party.models.service import ModelService
 from parties.party.queries.follower import Follower
 from parties.wire import peer_pb2 as pb
 from parties.wire import peer_pb2_grpc
+from privedge.rpc.status import status_of
 from privedge.rpc.versions import plain
 
 
@@ -71,6 +72,15 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         self._models.prepare(codec.model_ref_from_wire(request.model), shown)
         return pb.PrepareModelResponse(state=self._said())
 
+    def PrepareModels(
+        self, request: pb.PrepareModelsRequest, context: grpc.ServicerContext
+    ) -> pb.PrepareModelsResponse:
+        """Agree to each of many models, or not."""
+        self._models.standing.require(codec.said_from_wire(request))
+        answers = self._models.prepare_all(codec.model_refs_from_wire(request.models))
+        refusals = ["" if why is None else status_of(why)[1] for why in answers]
+        return pb.PrepareModelsResponse(state=self._said(), refusals=refusals)
+
     def SetActiveModels(
         self, request: pb.SetActiveModelsRequest, context: grpc.ServicerContext
     ) -> pb.SetActiveModelsResponse:
@@ -82,8 +92,29 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         )
         deleted = codec.model_ids_from_wire(request.deleted)
         self._models.follow(request.cohort, refs, left_out, deleted)
-        unwanted = sorted(self._models.quarantine.unwanted)
-        return pb.SetActiveModelsResponse(state=self._said(), unwanted=unwanted)
+        return pb.SetActiveModelsResponse(state=self._said(), unwanted=self._unwanted())
+
+    def CompareActiveModels(
+        self, request: pb.CompareActiveModelsRequest, context: grpc.ServicerContext
+    ) -> pb.CompareActiveModelsResponse:
+        """Say which parts of party 0's list are others here."""
+        self._models.standing.require(codec.said_from_wire(request))
+        digests = parts_codec.digests_from_wire(request.digests)
+        differing = self._models.differing(request.cohort, digests)
+        return pb.CompareActiveModelsResponse(differing=differing)
+
+    def FollowActiveModels(
+        self,
+        request_iterator: Iterator[pb.FollowActiveModelsRequest],
+        context: grpc.ServicerContext,
+    ) -> pb.FollowActiveModelsResponse:
+        """Take over party 0's list of a cohort, of which it sends some parts."""
+        first = next(request_iterator, pb.FollowActiveModelsRequest())
+        self._models.standing.require(codec.said_from_wire(first))
+        said = parts_codec.parts_from_wire(first, request_iterator)
+        deleted = codec.model_ids_from_wire(first.deleted)
+        self._models.follow_parts(first.cohort, said, deleted)
+        return pb.FollowActiveModelsResponse(state=self._said(), unwanted=self._unwanted())
 
     def AddActiveModel(
         self, request: pb.AddActiveModelRequest, context: grpc.ServicerContext
@@ -93,6 +124,15 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         ref = codec.model_ref_from_wire(request.model)
         self._models.add(request.cohort, request.since, ref)
         return pb.AddActiveModelResponse(state=self._said())
+
+    def AddActiveModels(
+        self, request: pb.AddActiveModelsRequest, context: grpc.ServicerContext
+    ) -> pb.AddActiveModelsResponse:
+        """Add many models to the snapshot that party 0 had before."""
+        self._models.standing.require(codec.said_from_wire(request))
+        refs = codec.model_refs_from_wire(request.models)
+        self._models.add_all(request.cohort, request.since, refs)
+        return pb.AddActiveModelsResponse(state=self._said())
 
     def PrepareRefresh(
         self, request: pb.PrepareRefreshRequest, context: grpc.ServicerContext
@@ -107,7 +147,8 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
     ) -> Iterator[pb.HalvesChange]:
         """Say which queries are here, as long as party 0 listens."""
         with self._models.standing.watched(plain(request.process) if request.process else ""):
-            yield from map(codec.held_change_to_wire, self._follower.changes(context))
+            for change in self._follower.changes(context):
+                yield from codec.held_change_to_wire(change)
 
     def RefuseHalf(
         self, request: pb.RefuseHalfRequest, context: grpc.ServicerContext
@@ -129,6 +170,9 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         """Record where party 0's audit log is, and say where this one is."""
         self._heads.hear(codec.audit_head_from_wire(request))
         return codec.audit_head_to_wire(self._heads.mine)
+
+    def _unwanted(self) -> Sequence[str]:
+        return sorted(self._models.quarantine.unwanted)[: codec.MOST_IDS]
 
     def _said(self) -> pb.StateEpoch:
         return codec.said_to_wire(self._models.standing.mine)

@@ -1,6 +1,7 @@
 """A worker as its front end calls it (worker.proto). Sees one share of queries and answers."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -64,4 +65,5 @@ class WorkerClient:
         Gives what it has ready and could not load, now and after every change.
         """
         request = pb.KeepRequest(snapshot_ids=[snapshot.id for snapshot in snapshots])
-        return Watch(self._stub.Keep(request, wait_for_ready=True), codec.kept_from_wire)
+        call = self._stub.Keep(request, wait_for_ready=True)
+        return Watch(call, partial(map, codec.kept_from_wire))

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
 
@@ -12,12 +12,12 @@ from parties.party.models.cohorts import Cohort, Snapshot, find, find_for
 from parties.party.models.enrolment import Enrolments, Outcome, enough_others
 from parties.party.models.holdings import Holdings
 from parties.party.models.model_checks import ModelChecks
-from parties.party.models.quarantine import IN_USE, Quarantine
+from parties.party.models.quarantine import Quarantine
 from parties.party.models.refreshes import Refreshes
 from parties.party.models.snapshots import Holds, Snapshots
 from parties.party.models.standing import Said, Standing
 from parties.party.models.store import Store
-from parties.party.models.tables import Model
+from parties.party.models.tables import IN_USE, Model
 from parties.party.models.uploads import about
 from privedge.errors import (
     AlreadyEnrolled,
@@ -28,7 +28,7 @@ from privedge.errors import (
     UnknownModel,
     Unreachable,
 )
-from privedge.identity.roles import OWNER_NAME, Identity, Role
+from privedge.identity.roles import Identity, Role
 from privedge.ran.narrow import as_narrow
 from privedge.rpc.server import MayLeave
 
@@ -97,12 +97,11 @@ class ActiveModels:
         an older release has activated it.
         """
         found = self.snapshot(find_for(self.cohorts, cohort, caller).name)
-        for model in found.models:
-            if not OWNER_NAME.fullmatch(model.owner):
-                raise NotReady(
-                    f"cohort {cohort}: model {model.model_id} is of an owner called {model.owner}, "
-                    "which is the answer for strangers; an admin must delete it"
-                )
+        for model in found.not_owners:
+            raise NotReady(
+                f"cohort {cohort}: model {model.model_id} is of an owner called {model.owner}, "
+                "which is the answer for strangers; an admin must delete it"
+            )
         return found
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -173,11 +172,17 @@ class ActiveModels:
     def _visible(self, model_id: str, caller: Identity) -> Model:
         """The row, if the caller may know of it."""
         row = self._registry.get(model_id)
-        if row is None or (caller.role is not Role.ADMIN and row.owner != caller.name):
+        if row is None or not self._may_see(row, caller):
             raise UnknownModel("no such model of this caller")
         return row
 
-    def _set_aside(self, retired: Sequence[str]) -> None:
+    def _may_see(self, row: Model, caller: Identity) -> bool:
+        if caller.role is Role.ADMIN or row.owner == caller.name:
+            return True
+        cohort = self.cohorts.get(row.cohort)
+        return cohort is not None and cohort.may_act(caller, row.owner)
+
+    def _set_aside(self, retired: Iterable[str]) -> None:
         for model_id in retired:
             self._files.retire(model_id)
 
@@ -212,9 +217,13 @@ class ActiveModels:
             "it with privedge models release", row.model_id, row.cohort
         )  # fmt: skip
         self.audit.record("refusal", **about(row))
-        self.budgets.refusal(row.owner)
+        self.budgets.refusal(self._answers_for(row))
         self.budgets.count_model(row.cohort, refused=True)
         return self.refused(row)
+
+    def _answers_for(self, row: Model) -> str:
+        """Who is charged if this model is refused."""
+        return find(self.cohorts, row.cohort).answers_for(row.owner)
 
     def refused(self, row: Model) -> ModelRefused:
         """What the owner of a refused model is told."""
@@ -259,19 +268,25 @@ class ActiveModels:
         self.budgets.count_model(row.cohort, refused=True)
         return AlreadyEnrolled(f"model {row.model_id}: another owner's model fits its person")
 
-    def _make_active(self, row: Model) -> Snapshot:
-        """The row becomes its owner's active one; returns the snapshot of before."""
+    def _make_active(self, rows: Sequence[Model]) -> Snapshot:
+        """These rows of one cohort become their owners' active ones; returns the snapshot of
+        before.
+        """
+        cohort = rows[0].cohort
         with self._rows:
-            before = self.snapshot(row.cohort)
+            before = self.snapshot(cohort)
             with self._changing():
-                retired = self._registry.activate(row.model_id)
+                retired = self._registry.activate_all([row.model_id for row in rows])
                 self._set_aside(retired)
-                if retired:  # or an owner who replaces models all day would fill the disk
-                    of_owner = self._registry.retired(row.owner)
+                for owner in set(
+                    retired.values()
+                ):  # or one who replaces models all day would fill the disk
+                    of_owner = self._registry.retired(owner)
                     self._files.forget_all_but(self.limits.max_models_per_owner, of_owner)
             # Not read anew: with thousands of models that would be most of an activation.
-            self._snapshots.added(before, row)
-        self.budgets.count_model(row.cohort)
+            self._snapshots.added(before, rows)
+        for _ in rows:
+            self.budgets.count_model(cohort)
         return before
 
     def _reject(self, row: Model) -> NoReturn:

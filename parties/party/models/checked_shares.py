@@ -113,15 +113,18 @@ def tensor_of(path: Path, row: Model, vault: Vault, name: str) -> bytes:
     return bytes(kept)
 
 
-def stored(expected: Expected, chunks: Iterable[bytes], target: Path, vault: Vault) -> None:
+def stored(
+    expected: Expected, chunks: Iterable[bytes], target: Path, vault: Vault, *, sync: bool = True
+) -> None:
     """Write a share, which is checked meanwhile, to the new file `target` as the vault keeps it.
 
-    On return it is synced. Raises as `read_checked` does; OSError.
+    With `sync` it is synced on return. Raises as `read_checked` does; OSError.
     """
     with _created(target) as file:
         take = vault.writer(expected.manifest, lambda part: _write(file, part), expected.version)
         read_checked(expected, chunks, lambda entry, part: take(part))
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
 
 
 def copied(source: Path, target: Path, expected: Expected, vault: Vault) -> None:

@@ -22,7 +22,8 @@ from parties.party.budgets.safe import UNLIMITED, LabelLimits
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.graph.spec import Label, ModelSpec
-from privedge.identity.roles import Identity, Role
+from privedge.identity.owners import owners_sha256
+from privedge.identity.roles import OWNER_NAME, Identity, Role
 from privedge.ran import probes, rivals
 from privedge.ran.any_spec import Spec
 from privedge.ran.presets import behind_encoder, preset
@@ -63,6 +64,7 @@ class Cohort:
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     model_check: how new models are checked; None if they are not.
     labels: how many its clients may have.
+    registrars: owners who may act for those whose names begin with theirs and a dot.
     serve_one_owner: whether queries are answered while one owner's pictures stand alone.
     """
 
@@ -81,11 +83,25 @@ class Cohort:
     public_owners: int = 0
     labels: LabelLimits = UNLIMITED
     serve_one_owner: bool = False
+    registrars: tuple[str, ...] = ()
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
         listed = {Role.CLIENT: self.clients, Role.OWNER: self.owners}.get(who.role)
         return listed is None or any(fnmatchcase(who.name, pattern) for pattern in listed)
+
+    def may_act(self, who: Identity, owner: str) -> bool:
+        """Return whether a caller may upload, activate and delete models of that owner."""
+        if who.role is not Role.OWNER:
+            return False
+        return who.name == owner or self._registers(who.name, owner)
+
+    def answers_for(self, owner: str) -> str:
+        """Who is charged for that owner's models that are refused: itself, or its registrar."""
+        return next((each for each in self.registrars if self._registers(each, owner)), owner)
+
+    def _registers(self, name: str, owner: str) -> bool:
+        return name in self.registrars and owner.startswith(f"{name}.")
 
     @property
     def mean_tensor(self) -> str | None:
@@ -253,6 +269,18 @@ class Snapshot:
         return tuple(model.owner for model in self.models)
 
     @cached_property
+    def owners_sha256(self) -> bytes:
+        """The digest of these names, as a client is told it."""
+        return owners_sha256(self.owners)
+
+    @cached_property
+    def not_owners(self) -> tuple[SnapshotModel, ...]:
+        """The models of owners whose names a client would read as no owner's: only an older release
+        has activated one.
+        """
+        return tuple(each for each in self.models if not OWNER_NAME.fullmatch(each.owner))
+
+    @cached_property
     def model_ids(self) -> tuple[str, ...]:
         """Ids in the same order."""
         return tuple(model.model_id for model in self.models)
@@ -301,6 +329,7 @@ def build(section: CohortSection, randomness: str = "dealer") -> Cohort:
             public_owners=section.public_owners,
             labels=safe.of_cohort(section.budget, spec),
             serve_one_owner=section.serve_one_owner,
+            registrars=section.registrars,
         )
         if cohort.public_owners > cohort.rivals_count:
             raise ConfigError(

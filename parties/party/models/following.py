@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from typing import TypeVar
 
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
 from parties.party.models.enrolment import Outcome, enough_others, opened
 from parties.party.models.model_checks import Seen, Shown
-from parties.party.models.quarantine import IN_USE
-from parties.party.models.tables import Model, State
+from parties.party.models.parts import Parts, SaidParts
+from parties.party.models.reading import Kept
+from parties.party.models.tables import IN_USE, Model, State
 from parties.party.models.uploads import about
 from privedge.errors import ManifestMismatch, NotReady, UnknownModel
 from privedge.identity.roles import OWNER_NAME, Identity, Role
@@ -18,6 +20,7 @@ from privedge.rpc.server import MayLeave
 log = logging.getLogger(__name__)
 
 _NOTHING = Shown()
+RowT = TypeVar("RowT", Model, Kept)
 
 
 class Following(ActiveModels):
@@ -59,7 +62,7 @@ class Following(ActiveModels):
         row = self._to_check(ref)
         check = find(self.cohorts, row.cohort).model_check
         coin = self.checks.coin(row.model_id, part0) if check and check.probes else b""
-        self.budgets.require_refusals_left(row.owner)
+        self.budgets.require_refusals_left(self._answers_for(row))
         with self.budgets.activation(row.owner):
             try:
                 share = self._ask_alone(row, query_id, coin, caller)
@@ -101,7 +104,7 @@ class Following(ActiveModels):
                 raise ManifestMismatch(f"model {ref.model_id}: this party lacks it")
             if row.version != ref.version:
                 raise ManifestMismatch(f"model {ref.model_id}: the shares do not fit")
-            self._make_active(row)
+            self._make_active([row])
             self._record_unchecked(cohort, [row.model_id])
             self.audit.record("activation", **about(row))
         self._notify()
@@ -149,6 +152,29 @@ class Following(ActiveModels):
             held = self._registry.get(model_id)
             if held is not None and held.cohort == cohort:
                 self._delete_unwanted(held, by="party 0 and this operator")
+
+    def differing(self, cohort: str, digests: Sequence[bytes]) -> tuple[int, ...]:
+        """Party 1: numbers of the parts of party 0's list that this party's is not equal to. Raises
+        UnknownCohort.
+        """
+        find(self.cohorts, cohort)
+        return Parts(self._registry.in_use(cohort), len(digests)).differing(digests)
+
+    def follow_parts(self, cohort: str, said: SaidParts, deleted: Collection[str] = ()) -> None:
+        """Party 1: follow party 0's list, of which it has sent some parts, and has the others as
+        this party has them. Raises as `follow` does; also ManifestMismatch if it has not.
+        """
+        find(self.cohorts, cohort)
+        with self._rows:
+            listed = list(said.listed)
+            if len(said.sent) < said.count:
+                mine = Parts(self._registry.in_use(cohort), said.count)
+                listed += mine.but(said.sent)
+            if Parts(listed, said.count).root != said.root:
+                raise ManifestMismatch(f"cohort {cohort}: party 0 had another list before")
+            refs = [each.ref for each in listed if not each.quarantined]
+            left_out = [each.ref for each in listed if each.quarantined]
+            self.follow(cohort, refs, left_out, deleted)
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes) -> None:
         """Party 1: write the refreshed share of an active model beside its present one; again is
@@ -208,7 +234,7 @@ class Following(ActiveModels):
     def _record_unchecked(self, cohort: str, model_ids: Collection[str]) -> None:
         """Models that are active without a check stay so if the cohort has one later."""
         if self._seen(cohort) is None:
-            self._registry.saw(set(model_ids) - self._registry.checks_seen(), Seen.BEFORE)
+            self._registry.saw(self._registry.not_seen(model_ids), Seen.BEFORE)
 
     def _conclude(self, row: Model, mine: bytes | None, theirs: bytes) -> None:
         """What came of the check at enrolment, if the cohort has one and this is no repetition.
@@ -229,7 +255,7 @@ class Following(ActiveModels):
         if outcome is Outcome.KNOWN and cohort.enrolment_on_match == "refuse":
             raise self._refuse(row)
 
-    def _may_join(self, row: Model) -> bool:
+    def _may_join(self, row: Model | Kept) -> bool:
         cohort = self.cohorts.get(row.cohort)
         if cohort is None or not OWNER_NAME.fullmatch(row.owner):  # an upload to an older release
             return False
@@ -238,7 +264,7 @@ class Following(ActiveModels):
     def _wanted(
         self,
         cohort: str,
-        kept: Mapping[str, Model],
+        kept: Mapping[str, Kept],
         refs: Sequence[ModelRef],
         quarantined: Sequence[ModelRef],
     ) -> dict[str, State]:
@@ -264,8 +290,8 @@ class Following(ActiveModels):
         return wanted
 
     def _held(
-        self, row: Model | None, cohort: str, ref: ModelRef, seen: frozenset[str] | None
-    ) -> Model | None:
+        self, row: RowT | None, cohort: str, ref: ModelRef, seen: frozenset[str] | None
+    ) -> RowT | None:
         """Party 1's row of a model that party 0 lists; its share is there, taken back from the
         trash if need be. None if this party lacks the model, it saw no check of it pass, or it is
         an upload whose owner may not join. `seen`: as `_seen` says.

@@ -63,7 +63,7 @@ class Leading(LeadingChecks):
                 with self.budgets.activation(row.owner):
                     told = self._agree(peer, row)
                     if isinstance(told, Activated):
-                        before = self._make_active(row)
+                        before = self._make_active([row])
                 # What is refused costs an activation too: it is an answer.
                 if not isinstance(told, Activated):
                     raise told
@@ -118,8 +118,11 @@ class Leading(LeadingChecks):
             for name in filter(self._registry.knows, self.cohorts):
                 try:
                     self._quarantine_damaged(name)
-                    if deleted := self._delete_agreed(name, self._send_active(name)):
-                        self._send_active(name, deleted=deleted)
+                    # Party 1 names some at a time; those that it has deleted it names no more.
+                    unwanted, told = self._send_active(name), set[str]()
+                    while deleted := self._delete_agreed(name, unwanted) - told:
+                        unwanted = self._send_active(name, deleted=deleted)
+                        told |= deleted
                 except (ManifestMismatch, UnknownCohort) as error:
                     refusals.append(f"cohort {name}: {error}")
             self._not_followed = "; ".join(refusals)
@@ -185,7 +188,7 @@ class Leading(LeadingChecks):
         if row.model_id not in self._registry.released():
             raise self.refused(row)
         self._heard(peer.prepare(ref_of(row), self._said, Shown(released=True)))
-        self._activated(self._make_active(row), row, Activated())
+        self._activated(self._make_active([row]), row, Activated())
 
     def _activated(self, before: Snapshot, row: Model, told: Activated) -> None:
         """Step 5, and what the owner and the log are told of it."""

@@ -59,7 +59,7 @@ class LeadingChecks(ActiveModels):
         check = find(self.cohorts, row.cohort).model_check
         if check is None:
             return b""
-        self.budgets.require_refusals_left(row.owner)
+        self.budgets.require_refusals_left(self._answers_for(row))
         query_id = new_query_id()
         part0, coin = self._drawn(peer, row) if check.probes else (b"", b"")
         theirs = peer.check_model(ref_of(row), self._said, query_id, part0)

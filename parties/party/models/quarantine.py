@@ -5,7 +5,7 @@
     2.  that party                       reads the file against its manifest, and believes only that
     3.  party 1 -> party 0               all that is damaged there (WatchHalves)
     4.  party 0                          registry: quarantined; the cohort answers from the rest
-    5.  party 0 -> party 1               the lists (SetActiveModels), and party 1 follows
+    5.  party 0 -> party 1               the lists (FollowActiveModels), and party 1 follows
     6.  a file changes or is back        the same way back: active again
 
 Sees one share of models, as bytes, and this party's salts. docs/adr/0016-damaged-shares.md.
@@ -18,15 +18,13 @@ from contextlib import suppress
 
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
-from parties.party.models.tables import Model, State
+from parties.party.models.tables import IN_USE, Model, State
 from privedge.errors import Unreachable
 
 log = logging.getLogger(__name__)
 
-# The states in which queries ask a model, or would if it were not damaged.
 # A share may be refreshed while it is read.
 _TRIES = 3
-IN_USE = (State.ACTIVE, State.QUARANTINED)
 
 
 class Quarantine:

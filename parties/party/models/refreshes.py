@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from parties.at_rest.zero_sharing import SEED_BYTES, ZeroSharing, new_seed
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.disk import Disk
+from parties.party.models.reading import Kept
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.tables import Model, RefreshedShare, State
@@ -148,7 +149,7 @@ class Refreshes:
             self._suspect(failed)
         log.info("refreshed the shares of %d models", len(shares))
 
-    def catch_up(self, refs: Iterable[ModelRef], rows: Mapping[str, Model]) -> set[str]:
+    def catch_up(self, refs: Iterable[ModelRef], rows: Mapping[str, Kept]) -> set[str]:
         """Party 1: use the versions that party 0 uses, as far as they are prepared.
 
         Returns the ids of the models whose shares do not fit party 0's. `rows`, by id, are all of

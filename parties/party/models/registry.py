@@ -38,9 +38,11 @@ from parties.party.models.migrations import bring_up_to_date
 from parties.party.models.model_checks import Seen
 from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
+from parties.party.models.rows import activate, note_seen, set_states, uploaded
 from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
 from parties.party.models.tables import (
+    IN_USE,
     CheckSeen,
     Enrolment,
     FolderRow,
@@ -151,21 +153,17 @@ class Registry(Reading):
 
         Raises AlreadyExists for a used id, DiskFull.
         """
-        manifest = header.manifest
-        row = Model(
-            model_id=manifest.model_id,
-            cohort=manifest.cohort,
-            owner=manifest.owner,
-            state=State.UPLOADED,
-            manifest_json=manifest.to_json(),
-            manifest_digest=manifest.digest(),
-            salt=header.salt if salt is None else salt,
-            created_at=int(time.time()),
-        )
+        self.add_all([(header, header.salt if salt is None else salt)])
+
+    def add_all(self, uploads: Sequence[tuple[UploadHeader, bytes]]) -> None:
+        """The same for several, in one commit: each with its salt as it is to be kept."""
+        rows = [uploaded(header, salt, int(time.time())) for header, salt in uploads]
         try:
-            self._write(lambda session: session.add(row), spends_reserve=False)
+            self._write(lambda session: session.execute(insert(Model), rows), spends_reserve=False)
         except IntegrityError:
-            raise AlreadyExists(f"model {manifest.model_id}: this id was used before") from None
+            first, more = uploads[0][0].manifest.model_id, len(uploads) - 1
+            others = f", or one of {more} others" * bool(more)
+            raise AlreadyExists(f"model {first}{others}: this id was used before") from None
 
     def take(self, row: Model) -> None:
         """Record a model as another registry has it. It stays active only if its owner has no
@@ -197,33 +195,28 @@ class Registry(Reading):
         """Mark an uploaded or released model as agreed upon; other states stay as they are.
         `seen`: what this party saw of its check.
         """
+        self.prepare_all([model_id], seen)
+
+    def prepare_all(self, model_ids: Collection[str], seen: str = "") -> None:
+        """The same for several, in one commit."""
 
         def change(session: Session) -> None:
-            row = session.get_one(Model, model_id)
-            if row.state in (State.UPLOADED, State.REFUSED):
-                row.state = State.PREPARED
+            before = (State.UPLOADED, State.REFUSED)
+            set_states(session, dict.fromkeys(model_ids, State.PREPARED), only=before)
             if seen:
-                session.merge(CheckSeen(model_id=model_id, seen=seen))
+                note_seen(session, model_ids, seen)
 
         self._write(change)
 
     def activate(self, model_id: str) -> list[str]:
         """Make a model its owner's active one in its cohort; returns the ids it retires."""
+        return list(self.activate_all([model_id]))
 
-        def change(session: Session) -> list[str]:
-            chosen = session.get_one(Model, model_id)
-            active = select(Model).where(
-                Model.cohort == chosen.cohort,
-                Model.owner == chosen.owner,
-                Model.state.in_((State.ACTIVE, State.QUARANTINED)),
-                Model.model_id != model_id,
-            )
-            retired = session.scalars(active).all()
-            _retire(session, retired)
-            chosen.state = State.ACTIVE
-            return [row.model_id for row in retired]
-
-        return self._write(change)
+    def activate_all(self, model_ids: Collection[str]) -> dict[str, str]:
+        """Make these models of one cohort, of as many owners, their owners' active ones; returns
+        the owners of the models that they retire, by id.
+        """
+        return self._write(lambda session: activate(session, model_ids))
 
     def follow(self, cohort: str, wanted: Mapping[str, State]) -> list[str]:
         """Make exactly these models of the cohort active, or quarantined; returns the ids that it
@@ -233,15 +226,16 @@ class Registry(Reading):
         """
 
         def change(session: Session) -> list[str]:
-            held = session.scalars(select(Model).where(Model.cohort == cohort)).all()
-            dropped = [row for row in held if row.model_id not in wanted]
-            retired = [row for row in dropped if row.state in (State.ACTIVE, State.QUARANTINED)]
-            for row in dropped:
-                if row.state == State.PREPARED:
-                    row.state = State.UPLOADED
-            _retire(session, retired)
-            _set(session, {row: wanted[row.model_id] for row in held if row.model_id in wanted})
-            return [row.model_id for row in retired]
+            columns = select(Model.model_id, Model.state).where(Model.cohort == cohort)
+            held = {model_id: state for model_id, state in session.execute(columns)}
+            after = {State.PREPARED: State.UPLOADED, **dict.fromkeys(IN_USE, State.RETIRED)}
+            changes = {
+                model_id: wanted.get(model_id) or after[State(state)]
+                for model_id, state in held.items()
+                if model_id in wanted or state in after
+            }
+            set_states(session, {each: to for each, to in changes.items() if held[each] != to})
+            return [each for each, to in changes.items() if to == State.RETIRED]
 
         # Party 0 repeats its list at every start; that changes nothing, and no epoch.
         return self._write(change) if self.would_change(cohort, wanted) else []
@@ -250,14 +244,14 @@ class Registry(Reading):
         """Quarantine these of the active models, and if `release`, make active again what is no
         longer damaged. Returns the new state of each model that has changed, by id.
         """
-        changes = {row.model_id: State.QUARANTINED for row in self.active(cohort)
-                   if row.model_id in damaged}  # fmt: skip
+        changes = {each: State.QUARANTINED for each in self.ids(cohort, State.ACTIVE)
+                   if each in damaged}  # fmt: skip
         if release:
-            changes |= {row.model_id: State.ACTIVE for row in self.quarantined(cohort)
-                        if row.model_id not in damaged}  # fmt: skip
+            changes |= {each: State.ACTIVE for each in self.ids(cohort, State.QUARANTINED)
+                        if each not in damaged}  # fmt: skip
 
         def change(session: Session) -> None:
-            _set(session, {session.get_one(Model, each): state for each, state in changes.items()})
+            set_states(session, changes)
 
         if changes:
             self._write(change)
@@ -302,7 +296,7 @@ class Registry(Reading):
 
     def retire(self, model_id: str) -> None:
         """Set a model aside; its share goes to the trash."""
-        self._write(lambda session: _retire(session, [session.get_one(Model, model_id)]))
+        self._write(lambda session: set_states(session, {model_id: State.RETIRED}))
 
     def delete(self, model_id: str) -> None:
         """Leave only a tombstone."""
@@ -335,8 +329,7 @@ class Registry(Reading):
         """Record what this party saw of the checks of these models."""
 
         def change(session: Session) -> None:
-            for model_id in model_ids:
-                session.merge(CheckSeen(model_id=model_id, seen=seen))
+            note_seen(session, model_ids, seen)
 
         if model_ids:
             self.record(change)
@@ -468,17 +461,3 @@ def _said(session: Session) -> tuple[FolderIdentity | None, Epochs]:
     if row is None:
         return None, Epochs()
     return FolderIdentity(*row[:4]), Epochs(row.deployment, row.epoch, row.peer_epoch)
-
-
-def _retire(session: Session, rows: Sequence[Model]) -> None:
-    _set(session, dict.fromkeys(rows, State.RETIRED))
-
-
-def _set(session: Session, states: Mapping[Model, State]) -> None:
-    """Active ones last: the unique index holds after every statement."""
-    for row, state in states.items():
-        if state != State.ACTIVE:
-            row.state = state
-    session.flush()
-    for row, state in states.items():
-        row.state = state

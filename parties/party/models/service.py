@@ -9,7 +9,7 @@ Party 0 leads:
     3.  party 0 -> party 1      PrepareModel         manifests equal, or both retire the model
     4.  party 0                 registry: active     THE commit point; the previous one retires
     5.  party 0 -> party 1      AddActiveModel       party 1 follows, or has missed something:
-                                SetActiveModels      the whole list, now or later
+                                FollowActiveModels   the whole list, now or later (parts.py)
 
 Once step 4 is done the activation stands. Until party 1 has followed, its snapshot id differs and
 queries are refused, so `synchronise` sends the lists again whenever party 1 may be behind.
@@ -27,11 +27,9 @@ from parties.config.party import PartyConfig
 from parties.party.budgets.exposure import Exposure
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, find_for
-from parties.party.models.following import Following
-from parties.party.models.leading import Leading
-from parties.party.models.quarantine import IN_USE
+from parties.party.models.many import FollowingMany, LeadingMany
 from parties.party.models.store import Store
-from parties.party.models.tables import Model, State
+from parties.party.models.tables import IN_USE, Model, State
 from parties.party.models.uploads import Uploads, about
 from privedge.errors import NotReady, Refused, UnknownModel
 from privedge.identity.receipts import ACTIVATION, DELETION, Facts
@@ -41,7 +39,7 @@ from privedge.sharing.manifest import UploadHeader
 log = logging.getLogger(__name__)
 
 
-class ModelService(Leading, Following):
+class ModelService(LeadingMany, FollowingMany):
     """The models of one party. Safe to call from several threads; one process per state folder."""
 
     def __init__(
@@ -60,6 +58,10 @@ class ModelService(Leading, Following):
     def upload(self, header: UploadHeader, caller: Identity, chunks: Iterable[bytes]) -> int:
         """Store one share; see Uploads.take."""
         return self._uploads.take(header, caller, chunks)
+
+    def upload_all(self, models: Sequence[tuple[UploadHeader, bytes]], caller: Identity) -> int:
+        """Store many shares; see Uploads.take_all."""
+        return self._uploads.take_all(models, caller)
 
     def delete(self, model_id: str, caller: Identity) -> bool:
         """Remove a model at this party; again is fine. An admin's deletion of a model in use only
@@ -111,12 +113,17 @@ class ModelService(Leading, Following):
         after = self.snapshot(row.cohort).id if row.cohort in self.cohorts else ""
         return Facts.now(event, model_id, row.owner, row.cohort, Role.party(self.party), after)
 
-    def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
-        """The caller's models, or everybody's for an admin; newest first."""
+    def listed(
+        self, caller: Identity, cohort: str | None, after: tuple[int, str] | None = None
+    ) -> Sequence[Model]:
+        """A page of the caller's models, or everybody's for an admin; newest first. `after`: see
+        Registry.listed.
+        """
         if cohort is not None:
             find_for(self.cohorts, cohort, caller)
         owner = None if caller.role is Role.ADMIN else caller.name
-        return self._registry.listed(owner=owner, cohort=cohort)
+        registers = [each.name for each in self.cohorts.values() if caller.name in each.registrars]
+        return self._registry.listed(owner=owner, cohort=cohort, after=after, registers=registers)
 
     def exposure(self, cohort: str, owner: Identity) -> Exposure:
         """How much a cohort was asked, for an owner with an active model there. Raises

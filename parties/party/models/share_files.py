@@ -14,7 +14,7 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from parties.at_rest.vault import Vault
 from parties.at_rest.zero_sharing import ZeroSharing
 from parties.party.models.checked_shares import Expected, fault, refreshed, stored, tensor_of
 from parties.party.models.disk import FULL
+from parties.party.models.syncing import sync_file_system
 from parties.party.models.tables import Model
 from parties.party.models.trash import Trash
 from privedge.errors import DigestMismatch, DiskFull, ShareError
@@ -71,7 +72,7 @@ class ShareFiles:
         than the manifest commits to, DiskFull. Then no file is left behind.
         """
         final = self.path(header.manifest.model_id)
-        temporary = final.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
+        temporary = self._partial(header)
         try:
             expected = Expected.uploaded(header, self.vault.party)
             stored(expected, chunks, temporary, self.vault)
@@ -84,6 +85,40 @@ class ShareFiles:
             raise
         finally:
             temporary.unlink(missing_ok=True)
+
+    def store_all(
+        self, shares: Sequence[tuple[UploadHeader, Iterable[bytes]]], register: Callable[[], None]
+    ) -> None:
+        """Write many small shares to disk as `store` does: all of them, or none.
+
+        Raises as `store` does.
+        """
+        named = [
+            (self._partial(header), self.path(header.manifest.model_id)) for header, _ in shares
+        ]
+        placed = list[Path]()
+        try:
+            for (header, chunks), (temporary, _) in zip(shares, named, strict=True):
+                expected = Expected.uploaded(header, self.vault.party)
+                stored(expected, chunks, temporary, self.vault, sync=False)
+            sync_file_system(self._folder)
+            register()
+            for temporary, final in named:
+                temporary.rename(final)
+                placed.append(final)
+        except BaseException as error:
+            for final in placed:
+                final.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise DiskFull("state: the disk is full") from None
+            raise
+        finally:
+            for temporary, _ in named:
+                temporary.unlink(missing_ok=True)
+
+    def _partial(self, header: UploadHeader) -> Path:
+        final = self.path(header.manifest.model_id)
+        return final.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
 
     @contextmanager
     def hold(self, model_ids: Collection[str]) -> Iterator[None]:

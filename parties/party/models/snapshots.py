@@ -5,8 +5,7 @@ models. So the registry is read once per change, and a snapshot's files are held
 """
 
 import threading
-from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -54,12 +53,14 @@ class Snapshots:
         """Read the registry again."""
         self._stale.update(self._current)
 
-    def added(self, before: Snapshot, row: Model) -> Snapshot:
-        """One model became its owner's active one, and nothing else changed since `before`."""
-        model = self._model(row)
-        others = [other for other in before.models if other.owner != model.owner]
-        insort(others, model, key=lambda each: each.owner)
-        after = self._current[before.cohort.name] = Snapshot(before.cohort, tuple(others))
+    def added(self, before: Snapshot, rows: Sequence[Model]) -> Snapshot:
+        """These models became their owners' active ones; nothing else changed since `before`."""
+        owners = {row.owner for row in rows}
+        models = [other for other in before.models if other.owner not in owners]
+        models.extend(map(self._model, rows))
+        # Two sorted runs, which is quick.
+        models.sort(key=lambda each: each.owner)
+        after = self._current[before.cohort.name] = Snapshot(before.cohort, tuple(models))
         self._stale.discard(before.cohort.name)
         return after
 

@@ -28,6 +28,8 @@ class State(StrEnum):
 
 # The states in which a party must have the share.
 LIVE = (State.UPLOADED, State.PREPARED, State.ACTIVE, State.QUARANTINED, State.REFUSED)
+# The states in which queries ask a model, or would if it were not damaged.
+IN_USE = (State.ACTIVE, State.QUARANTINED)
 
 
 class Base(DeclarativeBase):

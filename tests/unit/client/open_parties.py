@@ -12,6 +12,7 @@ import numpy as np
 
 from privedge.config import ClientConfig
 from privedge.errors import Unreachable
+from privedge.identity.owners import owners_sha256
 from privedge.ran import features
 from privedge.ran.presets import preset
 from privedge.rpc import codec
@@ -78,6 +79,8 @@ class OpenParty(party_pb2_grpc.PartyServicer):
         self.index, self._table = index, table
         self.before: Behaviour = lambda header, context: None
         self.cohorts = {COHORT: SPEC.digest()}
+        # Names, by how many there are before each page; None to tell them with the description.
+        self.pages: dict[int, tuple[str, ...]] | None = None
         self.queries = 0
 
     def ListCohorts(self, request, context):
@@ -85,9 +88,18 @@ class OpenParty(party_pb2_grpc.PartyServicer):
         return pb.ListCohortsResponse(cohorts=rows)
 
     def DescribeCohort(self, request, context):
-        return pb.DescribeCohortResponse(
-            spec_json=SPEC.to_json(), margin=0.9, owners=NAMES, snapshot_id="s", max_batch=3
+        said = pb.DescribeCohortResponse(
+            spec_json=SPEC.to_json(), margin=0.9, snapshot_id="s", max_batch=3
         )
+        if self.pages is None:  # as an older release
+            said.owners.extend(NAMES)
+        else:
+            said.owner_count, said.owners_sha256 = len(NAMES), owners_sha256(NAMES)
+        return said
+
+    def ListOwners(self, request, context):
+        assert request.snapshot_id == "s"
+        return pb.ListOwnersResponse(owners=self.pages.get(request.start, ()))
 
     def Query(self, request_iterator, context):
         header = next(request_iterator).header

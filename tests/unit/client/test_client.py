@@ -308,3 +308,38 @@ def test_w48_a_cohort_with_an_owner_called_unknown_is_not_asked(parties, client,
     with pytest.raises(ManifestMismatch, match="'Unknown' is no name of an owner"):
         client.identify(PICTURES, COHORT)
     assert [party.queries for party in parties.servicers] == [0, 0]
+
+
+# --- Names in pages -------------------------------------------------------------------------------
+
+
+def in_pages(*pages):
+    """Pages of names by their start."""
+    starts = [sum(map(len, pages[:number])) for number in range(len(pages))]
+    return dict(zip(starts, pages, strict=True))
+
+
+@pytest.mark.parametrize("older", [(), (0,), (1,), (0, 1)])
+def test_w71_names_in_pages_are_those_of_an_older_release(parties, client, older):
+    for number, party in enumerate(parties.servicers):
+        party.pages = None if number in older else in_pages(NAMES[:1], NAMES[1:3], NAMES[3:])
+    assert client.describe(COHORT).owners == tuple(NAMES)
+    assert owners(client.identify(PICTURES, COHORT)) == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        {},
+        in_pages(NAMES[:2]),
+        in_pages(NAMES[:2], NAMES),
+        in_pages(("eve", *NAMES[1:])),
+        in_pages(NAMES[::-1]),
+    ],
+)
+def test_w71_names_that_only_one_party_tells_are_refused(parties, client, pages):
+    for party in parties.servicers:
+        party.pages = pages
+    with pytest.raises(ManifestMismatch, match="does not tell the names that both parties have"):
+        client.identify(PICTURES, COHORT)
+    assert [party.queries for party in parties.servicers] == [0, 0]

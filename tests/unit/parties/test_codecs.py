@@ -17,6 +17,7 @@ from parties.worker.snapshot_cache import ModelFile, Snapshot
 from parties.worker.task import Kind, Method
 from privedge.errors import ShareError
 from privedge.ran.presets import preset
+from privedge.rpc.channel import MAX_MESSAGE_BYTES
 from privedge.sharing.cost import Cost
 from privedge.sharing.manifest import new_model_id
 from privedge.sharing.question import new_query_id
@@ -37,10 +38,18 @@ def test_a_run_is_ordered_as_it_is(count):
 
 def test_what_party_1_holds_is_told_as_it_is():
     change = HeldChange(refs(3), tuple(new_query_id() for _ in range(2)))
-    assert edge.held_change_from_wire(edge.held_change_to_wire(change)) == change
+    assert list(edge.held_changes_from_wire(edge.held_change_to_wire(change))) == [change]
     for damaged in (None, frozenset(), frozenset({new_model_id()})):
         change = HeldChange(damaged=damaged)
-        assert edge.held_change_from_wire(edge.held_change_to_wire(change)) == change
+        assert list(edge.held_changes_from_wire(edge.held_change_to_wire(change))) == [change]
+
+
+def test_w71_any_number_of_damaged_models_is_told_in_messages_below_the_limit():
+    damaged = frozenset(f"{number:032x}" for number in range(120_000))
+    changes = [HeldChange(refs(3), damaged=damaged), HeldChange(left=(new_query_id(),))]
+    messages = [each for change in changes for each in edge.held_change_to_wire(change)]
+    assert max(each.ByteSize() for each in messages) < MAX_MESSAGE_BYTES // 4
+    assert list(edge.held_changes_from_wire(messages)) == changes
 
 
 def test_a_model_is_named_by_id_and_digest_and_no_other_text_is_an_id():

@@ -46,7 +46,10 @@ export interface ModelManifest {
   /** 32 hexadecimal digits, fresh for every upload. */
   modelId: string;
   cohort: string;
-  /** The owner's name, which must be the name in the caller's certificate. */
+  /**
+   * The owner's name, which must be the name in the caller's certificate; or, where the cohort has
+   * that caller as a registrar, begin with it and a dot.
+   */
   owner: string;
   /** SHA-256 (hex) of the architecture, which must be the cohort's. */
   specDigest: string;
@@ -77,6 +80,52 @@ export interface UploadModelRequest {
 /** The share is on disk and synced. */
 export interface UploadModelResponse {
   bytesStored: bigint;
+}
+
+/** Models of one cohort, 1,000 at most. */
+export interface UploadModelsRequest {
+  models: WholeModel[];
+}
+
+/** One model with this party's whole share of it. */
+export interface WholeModel {
+  header:
+    | UploadHeader
+    | undefined;
+  /** The tensors' words in manifest order, with nothing between them. */
+  words: Buffer;
+}
+
+/** All shares are on disk and synced. */
+export interface UploadModelsResponse {
+  bytesStored: bigint;
+}
+
+/** Asks to make uploaded models of one cohort active, 10,000 at most. */
+export interface ActivateModelsRequest {
+  modelIds: string[];
+}
+
+/**
+ * What became of the first ones. Where each is checked for seconds, not all are done in one call: ask
+ * again for those that are not in it.
+ */
+export interface ActivateModelsResponse {
+  models: ActivatedModel[];
+  /** The snapshot that the cohort has now. */
+  snapshotId: string;
+}
+
+/** One model that is active, or was refused. */
+export interface ActivatedModel {
+  modelId: string;
+  /** As in ActivateModelResponse. */
+  replaced: string;
+  /**
+   * The text of the status with which ActivateModel would have ended (docs/reference/errors.md); empty
+   * if it is active.
+   */
+  refusal: string;
 }
 
 /** Asks to make one uploaded model active. */
@@ -146,6 +195,8 @@ export interface SignedStatement {
 export interface ListModelsRequest {
   /** Empty means all cohorts. */
   cohort: string;
+  /** Empty for the first page; then what the page before said. */
+  pageToken: string;
 }
 
 /** One line of the list. */
@@ -170,9 +221,11 @@ export interface ModelRow {
   enrolment: string;
 }
 
-/** All lines, newest first. */
+/** At most 2,000 lines, newest first. */
 export interface ListModelsResponse {
   models: ModelRow[];
+  /** What to ask for the next page; empty after the last one. */
+  nextPageToken: string;
 }
 
 /** Asks which cohorts there are. */
@@ -196,6 +249,25 @@ export interface DescribeCohortRequest {
   cohort: string;
   /** Whether to tell the public rivals too. */
   withRivals: boolean;
+  /**
+   * Whether to leave the names out, which ListOwners gives. Without it the call is refused as
+   * RESOURCE_EXHAUSTED if they do not fit one message.
+   */
+  namesApart: boolean;
+}
+
+/** Asks for the names of a cohort's owners, in the order of the answer vector. */
+export interface ListOwnersRequest {
+  cohort: string;
+  /** From DescribeCohort. */
+  snapshotId: string;
+  /** How many names there are before the page. */
+  start: bigint;
+}
+
+/** At least one name, unless `start` is past the last one; at most 1 MiB of names. */
+export interface ListOwnersResponse {
+  owners: string[];
 }
 
 /**
@@ -207,7 +279,7 @@ export interface DescribeCohortResponse {
   specJson: string;
   /** known = best < margin * ((1 - mean_share) * second best + mean_share * mean). Public. */
   margin: number;
-  /** Names in the order of the answer vector. */
+  /** Names in the order of the answer vector; none with `names_apart`. */
   owners: string[];
   /** The id of the pinned set of models; a query repeats it. */
   snapshotId: string;
@@ -240,6 +312,12 @@ export interface DescribeCohortResponse {
    * vector, after those of the owners. To `identify` only.
    */
   publicOwners: number;
+  /**
+   * How many owners there are; and SHA-256 over "privedge owners v1\n" and a line "NAME\n" for each, in
+   * the order of the answer vector. A release that does not say it has told all names.
+   */
+  ownerCount: bigint;
+  ownersSha256: Buffer;
   /**
    * The public rivals, if they were asked for: float32, little-endian, row by row in the spec's input
    * shape. At most 3 MiB.
@@ -402,7 +480,8 @@ export interface StatusResponse {
   mpc: number;
   /**
    * Models that no query asks while a share of theirs is damaged, a line for each with its id, its
-   * cohort and the party whose share it is.
+   * cohort and the party whose share it is; the first 1,000, and a line that says how many more there
+   * are. ListModels has all.
    */
   quarantined: string[];
   /**
@@ -410,7 +489,7 @@ export interface StatusResponse {
    * nothing is. Each cause has a health of its own: "privedge.v1.Party/dealer".
    */
   faults: string[];
-  /** Models that both parties have refused, a line for each with its id and its cohort. */
+  /** Models that both parties have refused, a line for each with its id and its cohort; likewise. */
   refused: string[];
 }
 
@@ -760,6 +839,329 @@ export const UploadModelResponse: MessageFns<UploadModelResponse> = {
             }
 
             message.bytesStored = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseUploadModelsRequest(): UploadModelsRequest {
+  return { models: [] };
+}
+
+export const UploadModelsRequest: MessageFns<UploadModelsRequest> = {
+  encode(message: UploadModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      WholeModel.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UploadModelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUploadModelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(WholeModel.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWholeModel(): WholeModel {
+  return { header: undefined, words: Buffer.alloc(0) };
+}
+
+export const WholeModel: MessageFns<WholeModel> = {
+  encode(message: WholeModel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      UploadHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.words.length !== 0) {
+      writer.uint32(18).bytes(message.words);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WholeModel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWholeModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = UploadHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.words = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseUploadModelsResponse(): UploadModelsResponse {
+  return { bytesStored: 0n };
+}
+
+export const UploadModelsResponse: MessageFns<UploadModelsResponse> = {
+  encode(message: UploadModelsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytesStored !== 0n) {
+      if (BigInt.asUintN(64, message.bytesStored) !== message.bytesStored) {
+        throw new globalThis.Error("value provided for field message.bytesStored of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bytesStored);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UploadModelsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUploadModelsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytesStored = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseActivateModelsRequest(): ActivateModelsRequest {
+  return { modelIds: [] };
+}
+
+export const ActivateModelsRequest: MessageFns<ActivateModelsRequest> = {
+  encode(message: ActivateModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.modelIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivateModelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivateModelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseActivateModelsResponse(): ActivateModelsResponse {
+  return { models: [], snapshotId: "" };
+}
+
+export const ActivateModelsResponse: MessageFns<ActivateModelsResponse> = {
+  encode(message: ActivateModelsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      ActivatedModel.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.snapshotId !== "") {
+      writer.uint32(18).string(message.snapshotId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivateModelsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivateModelsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(ActivatedModel.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseActivatedModel(): ActivatedModel {
+  return { modelId: "", replaced: "", refusal: "" };
+}
+
+export const ActivatedModel: MessageFns<ActivatedModel> = {
+  encode(message: ActivatedModel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelId !== "") {
+      writer.uint32(10).string(message.modelId);
+    }
+    if (message.replaced !== "") {
+      writer.uint32(18).string(message.replaced);
+    }
+    if (message.refusal !== "") {
+      writer.uint32(26).string(message.refusal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivatedModel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivatedModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replaced = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.refusal = reader.string();
             continue;
           }
         }
@@ -1221,13 +1623,16 @@ export const SignedStatement: MessageFns<SignedStatement> = {
 };
 
 function createBaseListModelsRequest(): ListModelsRequest {
-  return { cohort: "" };
+  return { cohort: "", pageToken: "" };
 }
 
 export const ListModelsRequest: MessageFns<ListModelsRequest> = {
   encode(message: ListModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.cohort !== "") {
       writer.uint32(10).string(message.cohort);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
     }
     return writer;
   },
@@ -1251,6 +1656,14 @@ export const ListModelsRequest: MessageFns<ListModelsRequest> = {
             }
 
             message.cohort = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
             continue;
           }
         }
@@ -1408,13 +1821,16 @@ export const ModelRow: MessageFns<ModelRow> = {
 };
 
 function createBaseListModelsResponse(): ListModelsResponse {
-  return { models: [] };
+  return { models: [], nextPageToken: "" };
 }
 
 export const ListModelsResponse: MessageFns<ListModelsResponse> = {
   encode(message: ListModelsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.models) {
       ModelRow.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -1438,6 +1854,14 @@ export const ListModelsResponse: MessageFns<ListModelsResponse> = {
             }
 
             message.models.push(ModelRow.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
             continue;
           }
         }
@@ -1592,7 +2016,7 @@ export const ListCohortsResponse: MessageFns<ListCohortsResponse> = {
 };
 
 function createBaseDescribeCohortRequest(): DescribeCohortRequest {
-  return { cohort: "", withRivals: false };
+  return { cohort: "", withRivals: false, namesApart: false };
 }
 
 export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
@@ -1602,6 +2026,9 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
     }
     if (message.withRivals !== false) {
       writer.uint32(16).bool(message.withRivals);
+    }
+    if (message.namesApart !== false) {
+      writer.uint32(24).bool(message.namesApart);
     }
     return writer;
   },
@@ -1635,6 +2062,131 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
             message.withRivals = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.namesApart = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListOwnersRequest(): ListOwnersRequest {
+  return { cohort: "", snapshotId: "", start: 0n };
+}
+
+export const ListOwnersRequest: MessageFns<ListOwnersRequest> = {
+  encode(message: ListOwnersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cohort !== "") {
+      writer.uint32(10).string(message.cohort);
+    }
+    if (message.snapshotId !== "") {
+      writer.uint32(18).string(message.snapshotId);
+    }
+    if (message.start !== 0n) {
+      if (BigInt.asUintN(64, message.start) !== message.start) {
+        throw new globalThis.Error("value provided for field message.start of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.start);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOwnersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOwnersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cohort = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.start = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListOwnersResponse(): ListOwnersResponse {
+  return { owners: [] };
+}
+
+export const ListOwnersResponse: MessageFns<ListOwnersResponse> = {
+  encode(message: ListOwnersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.owners) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOwnersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOwnersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.owners.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1663,6 +2215,8 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     wordBits: 0,
     modelCheck: "",
     publicOwners: 0,
+    ownerCount: 0n,
+    ownersSha256: Buffer.alloc(0),
     rivalsRows: Buffer.alloc(0),
   };
 }
@@ -1707,6 +2261,15 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.publicOwners !== 0) {
       writer.uint32(128).uint32(message.publicOwners);
+    }
+    if (message.ownerCount !== 0n) {
+      if (BigInt.asUintN(64, message.ownerCount) !== message.ownerCount) {
+        throw new globalThis.Error("value provided for field message.ownerCount of type uint64 too large");
+      }
+      writer.uint32(144).uint64(message.ownerCount);
+    }
+    if (message.ownersSha256.length !== 0) {
+      writer.uint32(154).bytes(message.ownersSha256);
     }
     if (message.rivalsRows.length !== 0) {
       writer.uint32(138).bytes(message.rivalsRows);
@@ -1829,6 +2392,22 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.publicOwners = reader.uint32();
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.ownerCount = reader.uint64() as bigint;
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.ownersSha256 = Buffer.from(reader.bytes());
             continue;
           }
           case 17: {
@@ -3213,6 +3792,20 @@ export const PartyService = {
     responseDeserialize: (value: Buffer): UploadModelResponse => UploadModelResponse.decode(value),
   },
   /**
+   * Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+   * UploadModel.
+   */
+  uploadModels: {
+    path: "/privedge.v1.Party/UploadModels" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UploadModelsRequest): Buffer => Buffer.from(UploadModelsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UploadModelsRequest => UploadModelsRequest.decode(value),
+    responseSerialize: (value: UploadModelsResponse): Buffer =>
+      Buffer.from(UploadModelsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UploadModelsResponse => UploadModelsResponse.decode(value),
+  },
+  /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
    * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
    * its share of the check at enrolment. It activates nothing by itself. Idempotent.
@@ -3226,6 +3819,21 @@ export const PartyService = {
     responseSerialize: (value: ActivateModelResponse): Buffer =>
       Buffer.from(ActivateModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ActivateModelResponse => ActivateModelResponse.decode(value),
+  },
+  /**
+   * Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+   * Idempotent.
+   */
+  activateModels: {
+    path: "/privedge.v1.Party/ActivateModels" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ActivateModelsRequest): Buffer =>
+      Buffer.from(ActivateModelsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ActivateModelsRequest => ActivateModelsRequest.decode(value),
+    responseSerialize: (value: ActivateModelsResponse): Buffer =>
+      Buffer.from(ActivateModelsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ActivateModelsResponse => ActivateModelsResponse.decode(value),
   },
   /**
    * Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -3255,7 +3863,7 @@ export const PartyService = {
       Buffer.from(ReleaseModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReleaseModelResponse => ReleaseModelResponse.decode(value),
   },
-  /** Owner (own models) or admin (all). Read only. */
+  /** Owner (own models) or admin (all). A page of them. Read only. */
   listModels: {
     path: "/privedge.v1.Party/ListModels" as const,
     requestStream: false as const,
@@ -3286,6 +3894,19 @@ export const PartyService = {
     responseSerialize: (value: DescribeCohortResponse): Buffer =>
       Buffer.from(DescribeCohortResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DescribeCohortResponse => DescribeCohortResponse.decode(value),
+  },
+  /**
+   * Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+   * since. Read only.
+   */
+  listOwners: {
+    path: "/privedge.v1.Party/ListOwners" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListOwnersRequest): Buffer => Buffer.from(ListOwnersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListOwnersRequest => ListOwnersRequest.decode(value),
+    responseSerialize: (value: ListOwnersResponse): Buffer => Buffer.from(ListOwnersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListOwnersResponse => ListOwnersResponse.decode(value),
   },
   /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
   readExposure: {
@@ -3344,11 +3965,21 @@ export interface PartyServer extends UntypedServiceImplementation {
    */
   uploadModel: handleClientStreamingCall<UploadModelRequest, UploadModelResponse>;
   /**
+   * Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+   * UploadModel.
+   */
+  uploadModels: handleUnaryCall<UploadModelsRequest, UploadModelsResponse>;
+  /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
    * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
    * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel: handleUnaryCall<ActivateModelRequest, ActivateModelResponse>;
+  /**
+   * Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+   * Idempotent.
+   */
+  activateModels: handleUnaryCall<ActivateModelsRequest, ActivateModelsResponse>;
   /**
    * Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
    * deletion of a model in use only suspends it, at both parties, until an admin of the other
@@ -3360,12 +3991,17 @@ export interface PartyServer extends UntypedServiceImplementation {
    * too. Idempotent.
    */
   releaseModel: handleUnaryCall<ReleaseModelRequest, ReleaseModelResponse>;
-  /** Owner (own models) or admin (all). Read only. */
+  /** Owner (own models) or admin (all). A page of them. Read only. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
   /** Owner, client or admin. The cohorts of this party. Read only. */
   listCohorts: handleUnaryCall<ListCohortsRequest, ListCohortsResponse>;
   /** Owner, client or admin. The public facts of one cohort. Read only. */
   describeCohort: handleUnaryCall<DescribeCohortRequest, DescribeCohortResponse>;
+  /**
+   * Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+   * since. Read only.
+   */
+  listOwners: handleUnaryCall<ListOwnersRequest, ListOwnersResponse>;
   /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
   readExposure: handleUnaryCall<ReadExposureRequest, ReadExposureResponse>;
   /**
@@ -3404,6 +4040,25 @@ export interface PartyClient extends Client {
     callback: (error: ServiceError | null, response: UploadModelResponse) => void,
   ): ClientWritableStream<UploadModelRequest>;
   /**
+   * Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+   * UploadModel.
+   */
+  uploadModels(
+    request: UploadModelsRequest,
+    callback: (error: ServiceError | null, response: UploadModelsResponse) => void,
+  ): ClientUnaryCall;
+  uploadModels(
+    request: UploadModelsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UploadModelsResponse) => void,
+  ): ClientUnaryCall;
+  uploadModels(
+    request: UploadModelsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UploadModelsResponse) => void,
+  ): ClientUnaryCall;
+  /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
    * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
    * its share of the check at enrolment. It activates nothing by itself. Idempotent.
@@ -3422,6 +4077,25 @@ export interface PartyClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ActivateModelResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+   * Idempotent.
+   */
+  activateModels(
+    request: ActivateModelsRequest,
+    callback: (error: ServiceError | null, response: ActivateModelsResponse) => void,
+  ): ClientUnaryCall;
+  activateModels(
+    request: ActivateModelsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ActivateModelsResponse) => void,
+  ): ClientUnaryCall;
+  activateModels(
+    request: ActivateModelsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ActivateModelsResponse) => void,
   ): ClientUnaryCall;
   /**
    * Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -3462,7 +4136,7 @@ export interface PartyClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReleaseModelResponse) => void,
   ): ClientUnaryCall;
-  /** Owner (own models) or admin (all). Read only. */
+  /** Owner (own models) or admin (all). A page of them. Read only. */
   listModels(
     request: ListModelsRequest,
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
@@ -3509,6 +4183,25 @@ export interface PartyClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DescribeCohortResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+   * since. Read only.
+   */
+  listOwners(
+    request: ListOwnersRequest,
+    callback: (error: ServiceError | null, response: ListOwnersResponse) => void,
+  ): ClientUnaryCall;
+  listOwners(
+    request: ListOwnersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListOwnersResponse) => void,
+  ): ClientUnaryCall;
+  listOwners(
+    request: ListOwnersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListOwnersResponse) => void,
   ): ClientUnaryCall;
   /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
   readExposure(
