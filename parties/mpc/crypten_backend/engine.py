@@ -123,6 +123,11 @@ class ProgramEngine:
         )
         return whole(hot), whole(products)
 
+    def lesser(self, first: Number, second: Number, *, bits: int) -> tuple[Number, Number, Number]:
+        found = self._protocols.lesser(first._tensor, second._tensor, bits=bits)
+        row, greater, later = map(whole, found)
+        return row, greater, later
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         return self._protocols.phase(name)
 

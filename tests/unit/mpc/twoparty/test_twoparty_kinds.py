@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parties.mpc.fused.choice import MAX_BITS, Choice
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
-from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
+from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
 from parties.mpc.tuples import And, Product, Square, Truncation, TupleKind
 from parties.mpc.twoparty import keys
 from parties.mpc.twoparty.making import chunks
@@ -23,7 +24,8 @@ _PAIRING = Pairing()
 
 _SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=3).map(tuple)
 _KINDS: st.SearchStrategy[TupleKind] = st.one_of(
-    st.builds(Comparison, _SHAPES, st.sampled_from([16, 32, 48, 63])),
+    st.builds(Comparison, _SHAPES, st.sampled_from(sorted(NIBBLES))),
+    st.builds(Pair, _SHAPES, st.sampled_from(sorted(NIBBLES)), st.integers(0, 3)),
     st.builds(FusedRelu, _SHAPES, st.integers(1, 47)),
     st.builds(FusedRelu, _SHAPES, st.just(16), st.just(True)),
     st.builds(ExactTruncation, _SHAPES, st.just(16)),
@@ -36,6 +38,8 @@ _KINDS: st.SearchStrategy[TupleKind] = st.one_of(
 _LARGE = [
     FusedRelu((4100,), 16),
     Comparison((1000,), 63),
+    Comparison((1000,), 39),
+    Pair((1000,), 39, 2),
     TruncatedSquare((1000,), 16),
     Truncation((1000,), 16),
     Choice(9, 2, MAX_BITS),
