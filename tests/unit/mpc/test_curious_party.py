@@ -15,19 +15,10 @@ from parties.mpc.engine import Weight
 from parties.mpc.predict import Rule, predict
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.split import split
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.mersenne import MASKS_NEEDED, clone, cryptens_masks, predicted
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import View, as_tensor, as_words, run
-
-SIGMAS = 5
-
-
-def chi_square(words: np.ndarray, shift: int) -> float:
-    """How far one byte of these words is from uniform, in standard deviations."""
-    counts = np.bincount(((words >> np.uint64(shift)) & np.uint64(255)).astype(int), minlength=256)
-    expected = words.size / 256
-    statistic = ((counts - expected) ** 2 / expected).sum()
-    return float((statistic - 255) / np.sqrt(2 * 255))
 
 
 def guesses(view: View, known: list[torch.Tensor]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The noise of opened sums is a discrete Laplace distribution, to five standard deviations."""
+"""The noise of opened sums is a discrete Laplace distribution, as far as chance allows."""
 
 from fractions import Fraction
 from math import exp, sqrt
@@ -6,8 +6,8 @@ from math import exp, sqrt
 import pytest
 
 from parties.mpc.noise import discrete_laplace
+from tests.chance import SIGMAS
 
-SIGMAS = 5
 DRAWS = 20_000
 
 

@@ -11,6 +11,7 @@ from parties.mpc.predict import Rule, predict
 from privedge.ran.rivals import Rivals
 from privedge.sharing.fixed_point import decode
 from privedge_lab.reference.clear import ClearEngine
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import as_tensor, as_words, run
 
@@ -158,7 +159,4 @@ def test_what_is_opened_with_rivals_is_uniform():
     size = 64 * (5 * 27 + 1)
     (compared,) = (words for words in opened_in(outcome) if words.numel() == size)
     for shift in range(0, 64, 8):
-        counts = np.bincount((as_words(compared) >> np.uint64(shift)) & np.uint64(255))
-        mean = compared.numel() / 256
-        chi = float(np.square(counts - mean).sum() / mean)
-        assert abs(chi - 255) < 6 * np.sqrt(2 * 255)
+        assert abs(chi_square(as_words(compared), shift)) < SIGMAS

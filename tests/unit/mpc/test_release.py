@@ -8,8 +8,8 @@ import torch
 
 from parties.mpc.release import NONCE_BYTES, ReleaseKey, new_nonce, release
 from privedge.errors import AlreadyExists, TranscriptMismatch
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.pair import as_words, run
-from tests.unit.mpc.test_curious_party import SIGMAS, chi_square
 from tests.unit.mpc.test_session import sessions
 
 NONCES = bytes(32), bytes(range(32))

@@ -13,9 +13,9 @@ import pytest
 
 from parties.mpc.predict import Rule, predict
 from privedge_lab.reference import run as reference
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_words
-from tests.unit.mpc.test_curious_party import SIGMAS, chi_square
 
 (SUBSPACE,) = (spec for spec in SPECS if spec.name == "subspace")
 RULE = Rule(margin=0.5)

@@ -10,8 +10,9 @@ from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.score_bins import edges, sorted_into
 from privedge_lab.reference.clear import ClearEngine
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.pair import as_tensor, as_words, run
-from tests.unit.mpc.test_curious_party import SIGMAS, chi_square, is_bits
+from tests.unit.mpc.test_curious_party import is_bits
 
 CLEAR = ClearEngine()
 UNIT = 1 << 32

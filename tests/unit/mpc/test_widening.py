@@ -12,11 +12,10 @@ from parties.mpc.dealing import TupleShares
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.widening import Widen
 from privedge.errors import ShareError
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.pair import Outcome, as_words, run
-from tests.unit.mpc.test_curious_party import chi_square
 
 DIGEST_BYTES = 16
-SIGMAS = 6
 
 
 class Alone:

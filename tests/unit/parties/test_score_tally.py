@@ -17,9 +17,9 @@ from parties.worker.score_tally import ScoreTally
 from parties.worker.snapshot_cache import Snapshot
 from parties.worker.task import Method, Task
 from privedge.sharing.ring import WORD_BYTES
+from tests.chance import SIGMAS
 from tests.unit.mpc.models import SPECS
 from tests.unit.mpc.pair import Outcome, as_words, run
-from tests.unit.mpc.test_curious_party import SIGMAS
 
 SPEC = next(spec for spec in SPECS if spec.name == "subspace")
 SETTINGS = TelemetrySection(bins=4, min_queries=6, answers_per_client=2, period_s=100)

@@ -10,6 +10,7 @@ from privedge.ran import probes
 from privedge.ran.model_bounds import Band
 from privedge.ran.presets import preset
 from privedge.ran.probes import Probes, Rule
+from tests.chance import SIGMAS
 
 SIZE, POOL, ASKED = 6, 50, 20
 SPEC = preset("vector", size=SIZE, components=2)
@@ -89,8 +90,7 @@ def test_every_probe_is_drawn_as_often_as_any_other():
     for number in range(tries):
         drawn[found.picked(number.to_bytes(32, "big"))] += 1
     expected = tries * ASKED / POOL
-    # Six standard deviations of a binomial.
-    assert np.abs(drawn - expected).max() < 6 * np.sqrt(expected * (1 - ASKED / POOL))
+    assert np.abs(drawn - expected).max() < SIGMAS * np.sqrt(expected * (1 - ASKED / POOL))
 
 
 def test_bounds_are_those_of_the_probes_that_are_drawn():

@@ -10,6 +10,7 @@ from privedge.errors import RangeError, ShareError
 from privedge.sharing import fixed_point, ring
 from privedge.sharing.combine import combine
 from privedge.sharing.split import split
+from tests.chance import SIGMAS, from_uniform
 
 shapes = arrays.array_shapes(min_dims=1, max_dims=4, max_side=5)
 words = arrays.arrays(np.uint64, shapes)
@@ -54,10 +55,7 @@ def test_a_split_leaves_the_secret_as_it_was():
 def test_each_share_alone_is_uniform_whatever_the_secret(party, secret):
     share = split(np.full(50_000, secret, dtype=np.uint64))[party]
     counts = np.bincount(share.view(np.uint8), minlength=256)
-    expected = share.nbytes / 256
-    chi_square = float(((counts - expected) ** 2 / expected).sum())
-    # 255 degrees of freedom: mean 255, variance 510. Five sigma, on both sides.
-    assert abs(chi_square - 255) < 5 * np.sqrt(510)
+    assert abs(from_uniform(counts)) < SIGMAS
 
 
 def test_shares_of_different_shape_are_refused():

@@ -12,9 +12,9 @@ from privedge.ran.presets import preset
 from privedge.user import private_fit
 from privedge.user.private_fit import Noise, Privacy, averages, deviations, mu_of
 from privedge.user.train import train
+from tests.chance import SIGMAS
 
 KEY = bytes(range(16))
-SIGMAS = 5
 
 
 def unit(count, size, spread=0.3, seed=0):

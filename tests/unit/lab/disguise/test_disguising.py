@@ -15,6 +15,7 @@ from privedge_lab.disguise.disguise import Disguise
 from privedge_lab.disguise.keys import DisguiseKey, KeyStream
 from privedge_lab.disguise.rmt import RmtTransform
 from privedge_lab.disguise.settings import Aes, Permutation, Rmt, Sized
+from tests.chance import SIGMAS
 
 SECRET = bytes(range(32))
 
@@ -86,9 +87,9 @@ def test_orthogonal_matrices_are_haar_distributed():
     # Of a Haar matrix the trace has mean 0 and variance 1; QR without the signs has mean below 0.
     matrices = RmtTransform(SECRET, Rmt(block=3), 4000).matrices
     traces = matrices.diagonal(dim1=1, dim2=2).sum(1)
-    assert abs(traces.mean()) < 5 / math.sqrt(4000)
+    assert abs(traces.mean()) < SIGMAS / math.sqrt(4000)
     assert abs(traces.var() - 1) < 0.15
-    assert abs(torch.linalg.det(matrices).mean()) < 5 / math.sqrt(4000)
+    assert abs(torch.linalg.det(matrices).mean()) < SIGMAS / math.sqrt(4000)
 
 
 def test_projections_are_positive_and_can_be_inverted():
@@ -156,7 +157,7 @@ def test_noise_is_fresh_for_every_image_and_call_and_inside_its_width(when, chan
     found = first - without.apply(images) if when == "after" else mine.undo(first) - images
     assert found.min() > -1e-5 and found.max() < 0.3 + 1e-5
     # Five standard errors of the mean; 1800 values a channel at least.
-    assert abs(found.mean() - 0.15) < 5 * 0.3 / math.sqrt(12 * found.numel())
+    assert abs(found.mean() - 0.15) < SIGMAS * 0.3 / math.sqrt(12 * found.numel())
 
 
 def test_rotated_pixels_are_never_clipped():

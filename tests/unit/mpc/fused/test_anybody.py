@@ -10,10 +10,10 @@ from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import SCALE, encode
 from privedge.sharing.ring import Words
 from privedge_lab.reference.clear import ClearEngine
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.fused.test_transcripts import bits_differ, bytes_differ, gathered
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_tensor, as_words, run
-from tests.unit.mpc.test_curious_party import SIGMAS, chi_square
 
 (SPEC,) = (spec for spec in SPECS if spec.name == "subspace")
 MARGIN = 0.5

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.fused.engine import FusedEngine
 from privedge_lab.reference.clear import ClearEngine
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.pair import Outcome, as_tensor, as_words, run
-from tests.unit.mpc.test_curious_party import chi_square
 
 DIGEST_BYTES = 16
-SIGMAS = 6
 ENGINES = [FusedEngine, CryptenEngine]
 
 

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from parties.mpc.fused import compare
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.fused.tuples import NIBBLES, Comparison, FusedRelu
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.pair import Outcome, View, as_words, run
-from tests.unit.mpc.test_curious_party import chi_square
 
 BOUND = 2**48
 F = 16
 EDGES = [0, 1, -1, 2**F, -(2**F), 2**F - 1, -(2**F) - 1, BOUND - 1, 1 - BOUND, -BOUND, 2**47]
 DIGEST_BYTES = 16  # in every exchange
-SIGMAS = 7  # five would cry wolf once in 200 runs: a thousand statistics are looked at
 
 
 def words(values: object) -> np.ndarray:

@@ -10,9 +10,9 @@ from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.network import Network
 from parties.mpc.predict import Rule, predict
 from privedge_lab.reference.clear import ClearEngine
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_tensor, as_words, run
-from tests.unit.mpc.test_curious_party import SIGMAS, chi_square
 
 CLEAR = ClearEngine()
 MARGINS = dict(zip((spec.name for spec in SPECS), (1.0, 0.98, 0.95, 0.98, 0.98), strict=True))

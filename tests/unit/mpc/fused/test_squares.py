@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.fused import squares
 from parties.mpc.fused.engine import FusedEngine
+from tests.chance import SIGMAS, chi_square
 from tests.unit.mpc.fused.test_exact_rounding import ExactEngine
 from tests.unit.mpc.pair import Outcome, as_words, run
-from tests.unit.mpc.test_curious_party import chi_square
 
 BOUND = 2**62
 F = 16
 DIGEST_BYTES = 16
-SIGMAS = 6
 EDGES = [0, 1, -1, 2**F, -(2**F), 2**F - 1, -(2**F) - 1, BOUND - 1, 1 - BOUND, -BOUND]
 
 

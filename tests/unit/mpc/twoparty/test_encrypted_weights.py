@@ -13,6 +13,7 @@ from parties.mpc.twoparty import encrypted, ring
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from privedge.errors import LimitExceeded, NotReady, TranscriptMismatch
 from privedge.sharing.ring import Words
+from tests.chance import fair
 
 _NONCE = b"a nonce of both parties"
 
@@ -106,7 +107,7 @@ def test_what_the_other_party_gets_looks_uniform() -> None:
     for message in (*holder.messages(), *replies):
         # Coefficients of 27 bytes are full; what is left of the last byte of 14 is cut off.
         bits = np.unpackbits(np.frombuffer(message[: 4096 * 27], np.uint8))
-        assert abs(bits.mean() - 0.5) < 6 * 0.5 / np.sqrt(bits.size)
+        assert fair(bits)
 
 
 @pytest.mark.parametrize("change", [b"x", b""])

@@ -18,6 +18,7 @@ from parties.mpc.twoparty.making import chunks
 from parties.mpc.widening import Widen
 from privedge.errors import ShareError, TranscriptMismatch
 from privedge.sharing.ring import Words
+from tests.chance import fair
 from tests.unit.mpc.twoparty.together import Pairing, assert_right
 
 _PAIRING = Pairing()
@@ -85,8 +86,7 @@ def test_a_share_alone_is_no_more_than_random() -> None:
         rho, s, _, rho_s, _ = shares.derived[1]
         for row in [shares.free[0], *shares.free[1], *shares.derived[0], rho, s, rho_s]:
             bits = np.unpackbits(row.contiguous().numpy().view(np.uint8))
-            # Six standard deviations of fair bits.
-            assert abs(bits.mean() - 0.5) < 6 * 0.5 / np.sqrt(bits.size)
+            assert fair(bits)
 
 
 def test_no_transfer_is_hashed_twice_under_one_tweak(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from parties.mpc.twoparty.extension import (
 from parties.mpc.twoparty.keys import bits_of
 from privedge.errors import TranscriptMismatch
 from privedge.sharing.ring import Words
+from tests.chance import fair
 from tests.unit.mpc.twoparty.together import extension
 
 _PAIRING = b"a pairing"
@@ -112,13 +113,10 @@ def test_choices_and_keys_look_uniform() -> None:
     pairs = sender.extend(8, 64, message)
     bits = np.concatenate([bits_of(chosen.choice(row)) for row in range(8)])
     keys = np.concatenate([pairs.pads(row)[0].reshape(-1) for row in range(8)])
-    # Five standard deviations of 2^15 and 2^22 fair bits.
-    assert abs(bits.mean() - 0.5) < 5 * 0.5 / np.sqrt(bits.size)
-    ones = np.unpackbits(keys.view(np.uint8))
-    assert abs(ones.mean() - 0.5) < 5 * 0.5 / np.sqrt(ones.size)
     corrections = np.frombuffer(message[: -129 * 16], np.uint8)
-    ones = np.unpackbits(corrections)
-    assert abs(ones.mean() - 0.5) < 5 * 0.5 / np.sqrt(ones.size)
+    assert fair(bits)
+    assert fair(np.unpackbits(keys.view(np.uint8)))
+    assert fair(np.unpackbits(corrections))
 
 
 @pytest.mark.parametrize("part", ["first block", "last block", "masks", "choices", "a row", "end"])

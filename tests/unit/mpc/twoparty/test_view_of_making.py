@@ -23,10 +23,10 @@ from parties.mpc.twoparty.hints import MaskHolder, WeightHolder
 from parties.mpc.twoparty.layers import Layer
 from parties.mpc.twoparty.making import chunks
 from privedge.sharing.ring import Words
+from tests.chance import SIGMAS
 from tests.unit.mpc.twoparty import together
 from tests.unit.mpc.twoparty.together import Pairing
 
-_SIGMAS = 5
 _SECRETS = [0, -1]
 _KINDS: list[TupleKind] = [
     FusedRelu((2048,), 16),
@@ -41,7 +41,7 @@ _KINDS: list[TupleKind] = [
 def _assert_fair(ones: npt.NDArray[Any], draws: int) -> None:
     """Each of these bits was one in about half of the draws."""
     assert draws > 1000
-    assert np.abs(ones / draws - 0.5).max() < _SIGMAS * 0.5 / np.sqrt(draws)
+    assert np.abs(ones / draws - 0.5).max() < SIGMAS * 0.5 / np.sqrt(draws)
 
 
 def _assert_uniform(message: bytes, digits: int) -> None:
@@ -108,7 +108,7 @@ def test_messages_of_tuples_do_not_depend_on_what_is_shared(
         for (step, one), (_, two) in zip(first, other, strict=True):
             assert len(one) == len(two)
             apart = int(one.sum()) - int(two.sum())
-            assert abs(apart) <= _SIGMAS * np.sqrt(2 * 0.25 * len(one)), step
+            assert abs(apart) <= SIGMAS * np.sqrt(2 * 0.25 * len(one)), step
 
 
 def _ones_of(
