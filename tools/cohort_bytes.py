@@ -1,4 +1,4 @@
-"""What a query of a cohort sends: `python -m tools.cohort_bytes --components 4 --owners 1000,10000`.
+"""What a query of a cohort sends: `python -m tools.cohort_bytes --owners 1000,10000`.
 
 Both parties and a dealer in this process answer a question with made-up models of vectors, of
 `--size` values each. Prints, for the second run on the models: rounds, bytes from a party to the
@@ -80,7 +80,9 @@ def main() -> None:
         unit_length=not given.any_length,
         components=given.components,
     )
-    print("| owners | levels of pairs | rounds | B to the other party | B from the dealer | right |")
+    print(
+        "| owners | levels of pairs | rounds | B to the other party | B from the dealer | right |"
+    )
     print("|---|---|---|---|---|---|")
     for owners in given.owners.split(","):
         print(row(spec, int(owners)), flush=True)

@@ -9,9 +9,9 @@ import pytest
 
 from parties.mpc.fused import tree
 from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
-from parties.mpc.fused.pairs import Pair
 from parties.mpc.tuples import Product, Square, Truncation, TupleKind
 from privedge.sharing.ring import width
 

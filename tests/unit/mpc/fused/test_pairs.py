@@ -17,9 +17,9 @@ from parties.mpc.widening import unpacked
 from privedge.errors import ShareError
 from privedge.sharing.ring import width
 from privedge_lab.reference.clear import ClearEngine
-from tests.unit.mpc.fused.test_compare import DIGEST_BYTES, SIGMAS, assert_uniform, words
+from tests.chance import SIGMAS, chi_square
+from tests.unit.mpc.fused.test_compare import DIGEST_BYTES, assert_uniform, words
 from tests.unit.mpc.pair import Outcome, as_words, run
-from tests.unit.mpc.test_curious_party import chi_square
 
 NARROW = [bits for bits in NIBBLES if bits < 63]
 # Of all widths together, a million.
