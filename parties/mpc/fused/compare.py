@@ -96,15 +96,16 @@ def _opened(
     session: Session, x: torch.Tensor, r: torch.Tensor, offset: int, *, bits: int = RING_BITS
 ) -> Halves:
     """Both halves (n,) of c = x + offset + r, of which the low `bits` are opened. One round, whole
-    bytes for each element. What the halves have above these bits means nothing.
+    bytes for each element. What their sum has above these bits means nothing.
     """
     mine = x.reshape(-1) + r
     if offset and session.party == 0:
         mine += offset
     if width(bits) == WORD_BYTES:
         return session.exchange(mine), mine
-    theirs = session.exchange(widening.packed(mine, bits))
-    return widening.unpacked(theirs, bits, mine.numel()), mine
+    hidden = widening.packed(mine, bits)
+    theirs = session.exchange(hidden)
+    return widening.unpacked(theirs, bits, x.numel()), widening.unpacked(hidden, bits, x.numel())
 
 
 def compared(

@@ -87,7 +87,7 @@ def lesser(
     shares = session.tuples.draw(kind)
     # 1. Open c = x + r, and y + w for each number carried along. All are uniform: r and the w are,
     #    and are used here only.
-    differences = (second - first).T
+    differences = (second - first).T.contiguous()
     mine = differences + shares.free[0]
     theirs = session.exchange(mine).view(mine.shape)
     # 2. to 4. The tree gives flipped = [x < 0] ^ rho, which rho hides. It leaves c in theirs[0].
