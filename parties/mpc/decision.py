@@ -179,12 +179,12 @@ class Decision(Generic[T]):
         while field.owners.size(0) > GROUP:
             field = self._best_of_groups(field)
         # 4. Of those left, the one that passes every comparison, if there is one.
-        row, place = self._known(field, bound, rivals, valid)
-        if place is None:
+        row, best = self._known(field, bound, rivals, valid)
+        if best is None:
             return row
         # 5. From blocks to owners; public owners follow.
         blocks = field.of[0]
-        own = row_of_owners(self._engine, row[:, :blocks], place, plan.pairs, owners)
+        own = row_of_owners(self._engine, row[:, :blocks], best, plan.pairs, owners)
         return self._engine.joined([own, row[:, blocks:]], 1) if self._public else own
 
     def _check(self, rivals: T | None) -> None:
