@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from parties.mpc.dealing import SessionId, Tuples
 from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.predict import Rule, predict
 from parties.mpc.release import ReleaseKey
@@ -40,7 +39,7 @@ from privedge.sharing.ring import Words, from_bytes, to_bytes
 from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
 from privedge_lab.reference import run as reference
-from tools import canary_vectors, vectors
+from tools import canary_vectors, prediction_vectors, vectors
 
 FILE = Path(__file__).resolve().parents[1] / "tests" / "golden" / "client.json"
 
@@ -198,7 +197,7 @@ def _answered(
         MaskedWeights(b"", vectors.WEIGHT_SEEDS[0]),
         MaskedWeights(b"", vectors.WEIGHT_SEEDS[1]),
     )
-    outcome = reference.run(program, *pairs, masked=masked, bundles=_supply())
+    outcome = reference.run(program, *pairs, masked=masked, bundles=prediction_vectors.supply())
     mine, theirs = outcome.inner
     # Released once more, under a key of test values.
     zero = ReleaseKey(vectors.NONCES, vectors.SESSION).zero("answer", mine.shape)
@@ -215,20 +214,6 @@ def _rivals(count: int) -> Rivals | None:
     return Rivals.of(
         np.stack(rows).reshape(-1, *SPEC.input_shape).astype(np.float32), SPEC.input_shape
     )
-
-
-def _supply() -> tuple[Tuples, Tuples]:
-    session, seeds = SessionId(vectors.SESSION), vectors.SEEDS
-    first, second = (
-        Tuples(
-            party,
-            session,
-            seeds[party],
-            reference.near_dealer(session, seeds, vectors.WEIGHT_SEEDS, party),
-        )
-        for party in (0, 1)
-    )
-    return first, second
 
 
 def _response(share: Words) -> list[pb.QueryResponse]:
@@ -339,6 +324,7 @@ VECTORS: vectors.Vectors = {
     "vectors": own_vectors,
     "queries": queries,
     "refused_answers": refused_answers,
+    "predictions": prediction_vectors.predictions,
     "canaries": canary_vectors.canaries,
     "upload": upload,
 }

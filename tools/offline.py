@@ -25,12 +25,12 @@ from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from parties.mpc.planning import planned
 from parties.mpc.predict import Rule, predict
 from parties.mpc.prg import KEY_BYTES, KeyStream
-from parties.mpc.tuples import Square, Truncation, TupleKind
+from parties.mpc.tuples import Product, Square, Truncation, TupleKind
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Picking, Planting, Receiver, Sender
 from parties.mpc.twoparty.learned import Models, of_owners
 from parties.mpc.twoparty.maker import TwoParty
-from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks
+from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, given
 from parties.mpc.widening import Widen
 from privedge.ran.presets import preset
 from privedge.sharing.ring import Words
@@ -50,6 +50,7 @@ _KINDS: list[Callable[[int], TupleKind]] = [
     lambda n: ExactTruncation((n,), 16),
     lambda n: Choice(n, 2, 4),
     lambda n: Square((n,)),
+    lambda n: Product("mul", (n // 8, 8), (n // 8, 1)),
     lambda n: Widen((n,), 45),
 ]
 
@@ -61,8 +62,8 @@ class _Pair:
         self.ends = [_ends(bytes([party])) for party in (0, 1)]
         self.sent = 0
 
-    def make(self, chunk: Chunk) -> None:
-        """All messages of one chunk."""
+    def make(self, chunk: Chunk, starts: list[Words | None]) -> None:
+        """All messages of one chunk. `starts`: what each party has of `given`."""
         sender, receiver = self.ends[chunk.giver]
         message, chosen = receiver.extend(chunk.forward, chunk.width)
         pairs = sender.extend(chunk.forward, chunk.width, message)
@@ -73,8 +74,8 @@ class _Pair:
             message, back_chosen = receiver.extend(chunk.reverse, chunk.width)
             back_pairs = sender.extend(chunk.reverse, chunk.width, message)
             self.sent += len(message)
-        giving = Giving(chunk, pairs, back_chosen, _stream())
-        choosing = Choosing(chunk, chosen, back_pairs, _stream())
+        giving = Giving(chunk, pairs, back_chosen, _stream(), starts[chunk.giver])
+        choosing = Choosing(chunk, chosen, back_pairs, _stream(), starts[1 - chunk.giver])
         third = choosing.answer(giving.message)
         fourth, _ = giving.finish(third)
         choosing.finish(fourth)
@@ -181,8 +182,9 @@ def _tuples(pair: _Pair) -> None:
     for kind_of in _KINDS:
         kind = kind_of(_ELEMENTS)
         pair.sent, started, made = 0, time.process_time(), 0
+        starts = [given([kind], _stream()) for _ in (0, 1)]
         for chunk in chunks([kind]):
-            pair.make(chunk)
+            pair.make(chunk, starts)
             made += chunk.width * 64
         seconds = (time.process_time() - started) / 2
         print(f"{kind.purpose:36s} {seconds / made * 1e6:7.1f} {pair.sent / made:8.0f}")

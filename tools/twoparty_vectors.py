@@ -137,6 +137,42 @@ def _extension(rows: int, width: int) -> dict[str, object]:
     }
 
 
+def _product(rows: int) -> dict[str, object]:
+    """One word of elements: x is drawn bit by bit, y was there before. P chooses in direction 0, S
+    in direction 1; each has the keys of what it chose, and both of the other direction.
+    """
+    places = range(64)
+    delta = [int.from_bytes(_sha(b"delta %d" % d)[:16], "little") for d in (0, 1)]
+    x, y, shares, messages = [[0] * 64, [0] * 64], [], [], [b"", b""]
+    for party in (0, 1):
+        y.append([int.from_bytes(_sha(b"y %d %d" % (party, e))[:8], "little") for e in places])
+        shares.append([0] * 64)
+    for d, row, e in product((0, 1), range(rows), places):
+        drawn = _sha(b"key %d %d %d" % (d, row, e))
+        key, choice = int.from_bytes(drawn[:16], "little"), drawn[16] & 1
+        zero, one = (_hash(key ^ delta[d] * c, row * 64 + e, 0) % (1 << 64) for c in (0, 1))
+        # The other party's y is chosen by this one's bit.
+        size = -(-(64 - row) // 8)
+        cut = ((zero - one + y[1 - d][e]) % (1 << 64)).to_bytes(8, "little")[:size]
+        messages[d] += cut
+        x[d][e] |= choice << row
+        own = (one if choice else zero) + choice * int.from_bytes(cut, "little")
+        shares[d][e] += own << row
+        shares[1 - d][e] -= zero << row
+    for party, e in product((0, 1), places):
+        shares[party][e] = (shares[party][e] + x[party][e] * y[party][e]) % (1 << 64)
+    for e in places:
+        whole = [sum(each[party][e] for party in (0, 1)) for each in (x, y, shares)]
+        _must((whole[0] * whole[1] - whole[2]) % (1 << 64) == 0)
+    return {
+        "rows": rows,
+        "second": _sha(messages[0]).hex(),
+        "third": _sha(messages[1]).hex(),
+        "x": [_sha(_bytes_of(each)).hex() for each in x],
+        "xy": [_sha(_bytes_of(each)).hex() for each in shares],
+    }
+
+
 def _fold(column: Sequence[int], places: Sequence[int]) -> int:
     total = 0
     for place in places:
@@ -372,6 +408,7 @@ def _vectors() -> dict[str, object]:
         },
         "extension": _extension(2, 2),
         "lookups": [_lookup(size, _several(size)) for size in (2, 3, 4, 5)],
+        "product": _product(64),
         "encrypted": _encrypted(3, 2),
         "hinted": _hinted(3, 4),
     }

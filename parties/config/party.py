@@ -51,7 +51,7 @@ class PartyConfig(ServerConfig):
         default="dealer",
         description="Who makes correlated randomness. `dealer`: a third server. `two-party`: the "
         "two parties themselves, with no [dealer]; experimental, not reviewed from outside, for "
-        "all presets but `paper` and images of up to 64 x 64 pixels (docs/adr/0046, 0050). Needs "
+        "all presets and images of up to 64 x 64 pixels (docs/adr/0046, 0050). Needs "
         'engine = "fused". Must be the same at both parties.',
     )
     workers: int = Field(

@@ -1,6 +1,7 @@
 """`privedge model`: bring a model that is no RAN into a form that can be served."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 # Values that come so near to the limit are warned of: other inputs may reach it.
 _MARGIN = 16
+_LONGEST_NAME = 64
+# privedge/ran/narrow.py
+_MOST_ASKED = 64
 
 
 def register(app: typer.Typer) -> None:
@@ -92,9 +96,9 @@ def _export(
     model = Model.from_onnx(
         file,
         owner=owner,
-        name=name or file.stem.lower().replace("_", "-"),
+        name=name or _named_like(file),
         outputs=outputs,
-        labels=tuple(labels.split(",")) if labels else (),
+        labels=tuple(label.strip() for label in labels.split(",")) if labels else (),
     )
     model.save(out)
     model.save_graph(graph)
@@ -131,21 +135,34 @@ def _inspect(
       privedge model inspect triage.model
       privedge model inspect triage.model --inputs validation.npz
     """
+    from privedge.ran.model_inputs import inputs_of
     from privedge.sharing.fixed_point import LIMIT
     from privedge.user import served_model
 
     model = served_model.require_model(file, lock_to_read(file, key_file))
-    largest = () if inputs is None else model.largest(inputs)
+    given = None if inputs is None else inputs_of(inputs, model.spec)
+    largest = () if given is None else model.largest(given)
     if as_json:
         print(json.dumps({**_facts(model), "largest": largest}))
         return
     _say(model, largest)
+    if given is not None and (most := float(abs(given).max())) >= _MOST_ASKED:
+        print(
+            f"warning: these inputs reach {most:.4g}, and clients can ask with values below "
+            f"{_MOST_ASKED} only: scale them down, and the first layer's weights up",
+            file=sys.stderr,
+        )
     if max(largest, default=0.0) >= LIMIT / _MARGIN:
         print(
             "warning: values come near 32768, from where answers mean nothing: scale the inputs or "
             "the weights down",
             file=sys.stderr,
         )
+
+
+def _named_like(file: Path) -> str:
+    """A name of small letters, digits and hyphens."""
+    return re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:_LONGEST_NAME] or "model"
 
 
 def _facts(model: "Model") -> dict[str, object]:

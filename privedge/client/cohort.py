@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from privedge.errors import ConfigError, ManifestMismatch
+from privedge.graph.spec import ModelSpec
 from privedge.ran.any_spec import Spec
 from privedge.ran.rivals import Rivals
 from privedge.sharing import known
@@ -48,8 +49,11 @@ class Cohort:
     def never_unknown(self) -> str:
         """Why this cohort never answers "unknown", as in "its margin is 1"; empty if it may.
 
-        The models may have thresholds of their own, which only their owners know.
+        The models may have thresholds of their own, which only their owners know. Of a model that
+        is no RAN nobody expects it.
         """
+        if isinstance(self.spec, ModelSpec):
+            return ""
         return known.never_unknown(self.margin, len(self.owners), self.rivals)
 
 

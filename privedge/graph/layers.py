@@ -2,16 +2,22 @@
 
 All of it is public. Shapes are those of one sample, without the batch. A layer takes the output of
 the layer before it, unless `of` names another one: by its place, or -1 for the model's input.
+
+Convolutions and pooling take maps, (channels, height, width), or signals, (channels, length). A
+signal is a map of height 1, and what comes of it is a signal again.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from privedge.errors import CheckpointError
 
 Shape = tuple[int, ...]
+
+# A mean is a sum times 2^30 / n, rounded: of more values that would show in a score.
+_MOST_AVERAGED = 4096
 
 
 class Frozen(BaseModel):
@@ -28,7 +34,9 @@ _Side = Annotated[int, Field(ge=1, le=16)]
 
 
 class Conv(_Layer):
-    """2-D convolution with bias: zeros are added on all four sides."""
+    """Convolution with bias: zeros are added on all sides. Of a signal: kernel (1, K), padding
+    (0, P).
+    """
 
     kind: Literal["conv"] = "conv"
     channels: int = Field(ge=1, le=4096)
@@ -60,7 +68,9 @@ class Square(_Layer):
 
 
 class MaxPool(_Layer):
-    """The greatest value of each window; windows are inside of the map."""
+    """The greatest value of each window; windows are inside of the map. They are square, and of a
+    signal `window` values long.
+    """
 
     kind: Literal["max_pool"] = "max_pool"
     window: int = Field(ge=2, le=4)
@@ -72,10 +82,16 @@ class AveragePool(_Layer):
 
     kind: Literal["average_pool"] = "average_pool"
     window: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]],
+        tuple[Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]],
         Field(strict=False),
     ]
     stride: int = Field(ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _few(self) -> Self:
+        if math.prod(self.window) > _MOST_AVERAGED:
+            raise ValueError(f"a mean is of at most {_MOST_AVERAGED} values")
+        return self
 
 
 class Flatten(_Layer):
@@ -105,15 +121,8 @@ def source(layer: Layer, index: int) -> int:
 def output_shape(layer: Layer, shape: Shape, where: str) -> Shape:
     """Return the shape of a layer's output for an input of `shape`. Raises CheckpointError."""
     match layer:
-        case Conv() | MaxPool() | AveragePool() if len(shape) != 3:
-            raise CheckpointError(f"{where}: needs (channels, height, width), got {shape}")
-        case Conv(channels=channels, kernel=kernel, stride=stride, padding=padding):
-            padded = (shape[1] + 2 * padding[0], shape[2] + 2 * padding[1])
-            return (channels, *_windows(padded, kernel, stride, where))
-        case MaxPool(window=window, stride=stride):
-            return (shape[0], *_windows(shape[1:], (window, window), stride, where))
-        case AveragePool(window=window, stride=stride):
-            return (shape[0], *_windows(shape[1:], window, stride, where))
+        case Conv() | MaxPool() | AveragePool():
+            return _windowed(layer, shape, where)
         case Dense(features=features):
             if len(shape) != 1:
                 raise CheckpointError(f"{where}: needs one dimension, got {shape}; flatten it")
@@ -124,7 +133,27 @@ def output_shape(layer: Layer, shape: Shape, where: str) -> Shape:
             return shape
 
 
-def _windows(size: Shape, window: tuple[int, int], stride: int, where: str) -> Shape:
+def _windowed(layer: Conv | MaxPool | AveragePool, shape: Shape, where: str) -> Shape:
+    """The same for a layer that looks at windows of a map or of a signal."""
+    axes, padding, channels = len(shape) - 1, (0, 0), shape[0]
+    if axes not in (1, 2):
+        raise CheckpointError(
+            f"{where}: needs (channels, length) or (channels, height, width), got {shape}"
+        )
+    match layer:
+        case Conv():
+            window, padding, channels = layer.kernel, layer.padding, layer.channels
+        case MaxPool(window=side):
+            window = (side if axes == 2 else 1, side)
+        case AveragePool():
+            window = layer.window
+    if axes == 1 and (window[0], padding[0]) != (1, 0):
+        raise CheckpointError(f"{where}: its input is a signal; its window needs height 1")
+    padded = tuple(side + 2 * zeros for side, zeros in zip(shape[1:], padding[-axes:], strict=True))
+    return (channels, *_windows(padded, window[-axes:], layer.stride, where))
+
+
+def _windows(size: Shape, window: Shape, stride: int, where: str) -> Shape:
     found = tuple((side - w) // stride + 1 for side, w in zip(size, window, strict=True))
     if min(found) < 1:
         raise CheckpointError(f"{where}: its window is larger than its input {size}")
@@ -148,10 +177,27 @@ def comparisons(layer: Layer, before: Shape, after: Shape) -> int:
         case Relu():
             return math.prod(before)
         case MaxPool(window=window):
-            entries = window * window
+            entries = _entries(window, before)
             return math.prod(after) * entries * (entries - 1) // 2
         case _:
             return 0
+
+
+def _entries(side: int, shape: Shape) -> int:
+    """How many values a pooling window has: a square of a map, a row of a signal."""
+    return side if len(shape) == 2 else side * side
+
+
+def unfolded(layer: Layer, before: Shape, after: Shape) -> int:
+    """Return how many numbers the windows of a layer have for one sample: what is in memory."""
+    windows = math.prod(after[1:])
+    match layer:
+        case Conv(kernel=kernel):
+            return before[0] * math.prod(kernel) * windows
+        case MaxPool(window=window):
+            return math.prod(after) * _entries(window, before)
+        case _:
+            return math.prod(before)
 
 
 def products(layer: Layer, before: Shape, after: Shape) -> int:

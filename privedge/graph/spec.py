@@ -23,6 +23,7 @@ from privedge.graph.layers import (
     parameters,
     products,
     source,
+    unfolded,
 )
 
 # Of one text. 128 layers need a tenth of it, and labels the rest.
@@ -32,12 +33,23 @@ MOST_BITS = 12
 # Words of a query: values below 64 (privedge/ran/narrow.py).
 WORD_BITS = 24
 
-# For one sample; of the parameters, for the model.
-_MOST_VALUES, _MOST_PARAMETERS = 1 << 18, 1 << 24
+# Of one model.
+MOST_PARAMETERS = 1 << 24
+# For one sample.
+_MOST_VALUES = 1 << 18
+# Of one layer, in a run: a party and the dealer hold them all at once, and a comparison takes some
+# words.
+_MOST_UNFOLDED, _MOST_COMPARED = 1 << 24, 1 << 22
 _MOST_PRODUCTS, _MOST_COMPARISONS = 1 << 30, 1 << 20
 _MOST_OUTPUTS = 1024
 
-_Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+# No control characters, and none that turn the direction of a text.
+_Label = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]{1,64}$"
+    ),
+]
 _Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 
 
@@ -83,7 +95,8 @@ class ModelSpec(Frozen):
 
     Attributes:
         name: for people.
-        input: the shape of one sample: (features,) or (channels, height, width).
+        input: the shape of one sample: (features,), (channels, length) or (channels, height,
+            width).
         layers: from the closed list of privedge/graph/layers.py. The last one gives the scores.
         outputs: what leaves of the scores.
         labels: what the scores are called, in order; empty if they have no names.
@@ -139,15 +152,16 @@ class ModelSpec(Frozen):
         classes = _classes(found[-1][0])
         if self.labels and len(self.labels) != classes:
             raise CheckpointError(f"{what}: has {len(self.labels)} labels for {classes} classes")
-        befores = [
-            self._before(layer, index, found, what) for index, layer in enumerate(self.layers)
-        ]
-        steps = list(zip(self.layers, befores, found, strict=True))
+        steps = self._steps(found)
         sizes = {
             "values in one layer": (max(map(math.prod, [self.input, *found])), _MOST_VALUES),
             "parameters": (
-                sum(math.prod(each) for each in self._parameters(befores).values()),
-                _MOST_PARAMETERS,
+                sum(math.prod(each) for each in self._parameters(steps).values()),
+                MOST_PARAMETERS,
+            ),
+            "numbers in the windows of one layer": (
+                max(unfolded(*step) for step in steps),
+                _MOST_UNFOLDED,
             ),
             "products": (sum(products(*step) for step in steps), _MOST_PRODUCTS),
             "comparisons": (sum(comparisons(*step) for step in steps), _MOST_COMPARISONS),
@@ -155,6 +169,21 @@ class ModelSpec(Frozen):
         for name, (size, most) in sizes.items():
             if size > most:
                 raise CheckpointError(f"{what}: {size} {name} are more than {most}")
+
+    def _steps(self, found: list[Shape]) -> list[tuple[Layer, Shape, Shape]]:
+        """Each layer, and the shapes before and after it."""
+        return [
+            (layer, self._before(layer, index, found, ""), found[index])
+            for index, layer in enumerate(self.layers)
+        ]
+
+    @property
+    def most_rows(self) -> int:
+        """How many samples fit into one run; fewer of a large model."""
+        steps = self._steps(self.shapes())
+        held = max(unfolded(*step) for step in steps)
+        compared = max(1, *(comparisons(*step) for step in steps))
+        return min(_MOST_UNFOLDED // held, _MOST_COMPARED // compared)
 
     @property
     def scores(self) -> int:
@@ -194,15 +223,13 @@ class ModelSpec(Frozen):
         Raises:
             CheckpointError: as for `shapes`.
         """
-        found = self.shapes()
-        return self._parameters(
-            [self._before(layer, index, found, "") for index, layer in enumerate(self.layers)]
-        )
+        return self._parameters(self._steps(self.shapes()))
 
-    def _parameters(self, befores: list[Shape]) -> dict[str, Shape]:
+    @staticmethod
+    def _parameters(steps: list[tuple[Layer, Shape, Shape]]) -> dict[str, Shape]:
         return {
             f"{index}.{name}": shape
-            for index, (layer, before) in enumerate(zip(self.layers, befores, strict=True))
+            for index, (layer, before, _) in enumerate(steps)
             for name, shape in parameters(layer, before).items()
         }
 

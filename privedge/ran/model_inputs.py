@@ -1,6 +1,7 @@
 """What a served model that is no RAN is asked with. Sees plaintext inputs: for devices only."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ def inputs_of(source: object, spec: ModelSpec) -> npt.NDArray[np.float64]:
         if found is None:
             raise ImageError(f"{source}: has no array called {INPUTS}")
     else:
-        found = np.asarray(source)
+        found = _array(source)
     if found.dtype.kind != "f":
         raise ImageError(f"inputs: must be floats, got {found.dtype}: inputs.astype('float32')")
     if found.shape == spec.input_shape:
@@ -36,3 +37,16 @@ def inputs_of(source: object, spec: ModelSpec) -> npt.NDArray[np.float64]:
     if not np.isfinite(found).all():
         raise ImageError("inputs: some are not finite")
     return found.astype(np.float64)
+
+
+def _array(source: object) -> npt.NDArray[Any]:
+    try:
+        found = np.asarray(source)
+    except (ValueError, TypeError, RuntimeError):  # rows of several lengths, tensors with gradients
+        found = np.empty((), object)
+    if found.dtype.kind not in "fiub":
+        raise ImageError(
+            f"inputs: this cohort serves a model: give one npz with an array called {INPUTS}, "
+            "or an array of floats"
+        )
+    return found

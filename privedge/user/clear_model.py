@@ -41,24 +41,33 @@ def values(spec: ModelSpec, parameters: Mapping[str, npt.NDArray[Any]], x: Array
 
 def _applied(layer: Layer, x: Array, weight: Any, bias: Any) -> Array:
     match layer:
-        case Conv(stride=stride, padding=(rows, columns)):
-            padded = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
-            windows = _windows(padded, weight.shape[2:], stride)
-            maps = np.tensordot(windows, weight.astype(np.float64), ((1, 4, 5), (1, 2, 3)))
-            return np.asarray(np.moveaxis(maps, 3, 1) + bias.reshape(1, -1, 1, 1))
+        case Conv() | MaxPool() | AveragePool() if x.ndim == 3:  # a signal is a map of height 1
+            return _windowed(layer, x[:, :, np.newaxis], weight, bias)[:, :, 0]
+        case Conv() | MaxPool() | AveragePool():
+            return _windowed(layer, x, weight, bias)
         case Dense():
             return np.asarray(x @ weight.T.astype(np.float64) + bias)
         case Relu():
             return np.maximum(x, 0)
         case Square():
             return np.square(x)
-        case MaxPool(window=window, stride=stride):
-            return np.asarray(_windows(x, (window, window), stride).max((4, 5)))
-        case AveragePool(window=sides, stride=stride):
-            return np.asarray(_windows(x, sides, stride).mean((4, 5)))
         case Flatten():
             return x.reshape(len(x), -1)
     raise AssertionError(layer.kind)
+
+
+def _windowed(layer: Conv | MaxPool | AveragePool, x: Array, weight: Any, bias: Any) -> Array:
+    """The same for maps (n, channels, height, width)."""
+    match layer:
+        case Conv(stride=stride, padding=(rows, columns)):
+            padded = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+            windows = _windows(padded, weight.shape[2:], stride)
+            maps = np.tensordot(windows, weight.astype(np.float64), ((1, 4, 5), (1, 2, 3)))
+            return np.asarray(np.moveaxis(maps, 3, 1) + bias.reshape(1, -1, 1, 1))
+        case MaxPool(window=window, stride=stride):
+            return np.asarray(_windows(x, (min(window, x.shape[2]), window), stride).max((4, 5)))
+        case AveragePool(window=sides, stride=stride):
+            return np.asarray(_windows(x, sides, stride).mean((4, 5)))
 
 
 def _windows(x: Array, size: tuple[int, ...], stride: int) -> Array:

@@ -105,7 +105,8 @@ class Model:
 
         Args:
             module: as it is after training. It is traced in evaluation mode.
-            input_shape: of one sample: (features,) or (channels, height, width).
+            input_shape: of one sample: (features,), (channels, length) or (channels, height,
+                width).
             owner, name, outputs, labels: as for `from_onnx`.
 
         Returns:
@@ -132,8 +133,12 @@ class Model:
         Raises:
             ImageError: `inputs` cannot be used.
         """
-        found = clear_model.values(self.spec, self.parameters, inputs_of(inputs, self.spec))
-        return tuple(float(np.abs(each).max()) for each in found)
+        x, rows = inputs_of(inputs, self.spec), self.spec.most_rows
+        found = [
+            [np.abs(each).max() for each in clear_model.values(self.spec, self.parameters, part)]
+            for part in (x[at : at + rows] for at in range(0, len(x), rows))
+        ]
+        return tuple(float(most) for most in np.max(found, axis=0))
 
     def save(self, path: StrPath, *, lock: Lock | None = None) -> None:
         """Write the model to a file that only this user can read. Raises CheckpointError."""

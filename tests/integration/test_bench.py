@@ -16,12 +16,14 @@ from privedge.ran.spec import RanSpec
 from privedge_lab.bench.stock.group import Group
 from tests import onnx_files
 from tests.integration.left_running import running_in_session_of, until_running
+from tests.unit.lab.bench.fake_spu import spu_in
 
 RUN = [sys.executable, "-c", "from privedge.cli.main import main; main()", "bench"]
 
 
-def run(*arguments, code=0):
-    done = subprocess.run([*RUN, *arguments], capture_output=True, text=True, timeout=120)
+def run(*arguments, code=0, limit_s=120):
+    """`limit_s` only ends a bench that hangs."""
+    done = subprocess.run([*RUN, *arguments], capture_output=True, text=True, timeout=limit_s)
     assert done.returncode == code, done.stderr
     return done
 
@@ -73,6 +75,52 @@ def test_two_parties_alone_answer_as_with_a_dealer_in_as_many_rounds():
     assert alone["rounds"] == dealt["rounds"]
     assert alone["bytes_per_party"] == dealt["bytes_per_party"]
     assert set(alone["cpu_by_process_s"]) == {"front_ends", "workers"}
+
+
+@pytest.mark.mpc
+def test_a_bench_of_peers_asks_ours_in_turn_with_processes_of_others(tmp_path):
+    asked = ("peers", "--preset", "subspace32", "--owners", "2", "--queries", "1")
+    systems = ("--systems", "privedge-dealer,spu-semi2k")
+    others = ("--environment", str(spu_in(tmp_path / "spu")))
+    done = run(*asked, *systems, *others, "--json")
+    printed = json.loads(done.stdout)
+    assert (done.stderr, set(printed)) == ("", {"processor", "rows"})
+    ours, spu = printed["rows"]
+    keys = ["system", "preset", "owners", "seconds", "bytes", "max_error"]
+    assert [*ours] == [*spu] == keys
+    assert (ours["system"], spu["system"]) == ("privedge-dealer", "spu-semi2k")
+    assert (ours["preset"], ours["owners"]) == ("subspace32", 2)
+    assert ours["seconds"] > 0 and ours["bytes"] > 0 and 0 < ours["max_error"] < 1e-3
+    # What fake_spu.py says: the slower one's seconds, both ones' bytes.
+    assert (spu["seconds"], spu["bytes"]) == (3, 1200)
+    table = run(*asked, "--systems", "spu-semi2k", *others).stdout
+    assert "largest error" in table and "spu-semi2k" in table
+
+
+def test_a_folder_without_spu_ends_a_bench_of_peers_in_one_line(tmp_path):
+    done = run("peers", "--systems", "spu-cheetah", "--environment", str(tmp_path), code=1)
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert "is no virtual environment" in done.stderr
+
+
+@pytest.mark.mpc
+@pytest.mark.slow
+def test_spu_computes_what_ours_do(tmp_path):
+    """In an environment that is made here, where the registry has SPU for this machine."""
+    asked = ["peers", "--preset", "ran32", "--owners", "2", "--queries", "1", "--json"]
+    done = subprocess.run(
+        [*RUN, *asked, "--environment", str(tmp_path / "spu")],
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    if done.returncode == 1 and "spu==" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    rows = json.loads(done.stdout)["rows"]
+    assert len({row["system"] for row in rows}) == 4
+    for row in rows:
+        assert row["seconds"] > 0 and row["bytes"] > 0
+        assert row["max_error"] < 0.01
 
 
 @pytest.mark.mpc
@@ -266,7 +314,8 @@ def test_what_cannot_be_measured_is_one_line_before_anything_starts(arguments, l
 @pytest.mark.slow
 @pytest.mark.mpc
 def test_a_bench_of_crypten_programs_is_right_and_names_what_each_costs():
-    document = json.loads(run("crypten", "--times", "1", "--json").stdout)
+    # Six programs of CrypTen as published and then servers: a busy machine takes minutes.
+    document = json.loads(run("crypten", "--times", "1", "--json", limit_s=1800).stdout)
     assert set(document) == {"programs"}
     names = ["name", "ours_s", "stock_s", "ratio", "rounds", "bytes", "max_error"]
     for row in document["programs"]:

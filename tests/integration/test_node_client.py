@@ -9,22 +9,27 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from privedge.client.query import Client
 from privedge.identity.certificates import create_authority
 from privedge.identity.roles import Identity, Role
-from privedge.local.deployment import Deployment
+from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran import features, inputs
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.ring import to_bytes
+from privedge.user.owner import Owner
+from privedge.user.served_model import Model
 from tests.integration.asking import CLIENT
 from tests.integration.conftest import COHORT
 
@@ -48,11 +53,54 @@ pytestmark = [
 ]
 
 
-def test_the_node_client_answers_as_pythons_does(deployment, rans, some_digits, tmp_path):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Iterator[dict[str, Any]]:
+    """A model of signals in two cohorts, and what Python's client answers."""
+    folder = tmp_path_factory.mktemp("served")
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv1d(2, 4, 3), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(12, 3)
+    )
+    models = [
+        Model.from_torch(network, (2, 8), owner="clinic", name="signals", outputs=outputs)
+        for outputs in ("label", "scores")
+    ]
+    models[0].save(folder / "signals.model")
+    inputs = np.random.default_rng(4).uniform(-1, 1, (3, 2, 8)).astype(np.float32)
+    settings = [
+        CohortSetting(model.spec.outputs.word, owners=("clinic",), spec_json=model.spec.to_json())
+        for model in models
+    ]
+    with Deployment(folder, settings) as running:
+        owner = Owner(running.client_config(Identity(Role.OWNER, "clinic")))
+        for model in models:
+            owner.upload(model, model.spec.outputs.word)
+        with Client(running.client_config(CLIENT)) as client:
+            cohorts = [
+                {
+                    "cohort": setting.name,
+                    "answers": [
+                        {"label": each.label, "name": each.name, "scores": each.scores}
+                        for each in client.predict(inputs, setting.name).answers
+                    ],
+                }
+                for setting in settings
+            ]
+        yield {
+            "client": str(running.write_client_config(CLIENT)),
+            "model": str(folder / "signals.model"),
+            "input": [2, 8],
+            "inputs": inputs.reshape(3, -1).tolist(),
+            "cohorts": cohorts,
+        }
+
+
+def test_the_node_client_answers_as_pythons_does(deployment, rans, served, some_digits, tmp_path):
     live = {
         **asked(deployment, some_digits.test_images, tmp_path),
         **uploaded(deployment, rans, tmp_path),
         **written(tmp_path),
+        "served": served,
         "certs": str(deployment.folder / "certs"),
         "other_client": str(deployment.write_client_config(OTHER, tmp_path / "other.toml")),
         "other_ca": str(other_authority(tmp_path)),

@@ -14,14 +14,18 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from privedge import Client, Owner
+from privedge.client.exchange import Asked, exchange
 from privedge.errors import CheckpointError, LimitExceeded, UnknownCohort
+from privedge.graph.spec import ModelSpec
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
+from privedge.sharing.question import Question, new_query_id
 from privedge.user.served_model import Model
 from tests.integration.asking import PARTIES, status, until
 
 OWNER, CLIENT = Identity(Role.OWNER, "clinic"), Identity(Role.CLIENT, "ward")
 COUNT = 24
+SHAPES = {"large": (1, 28, 28), "signals": (8, 8), "wide": (1, 64, 64)}
 MAIN = "from privedge.cli.main import main; main()"
 
 
@@ -54,6 +58,25 @@ def large() -> nn.Module:
     ).eval()  # fmt: skip
 
 
+def signals() -> nn.Module:
+    """The same pictures as eight signals of eight steps, as a sensor of eight axes has them."""
+    torch.manual_seed(6)
+    return fitted(
+        nn.Sequential(
+            nn.Flatten(1, 2), nn.Conv1d(8, 16, 3, padding=1), nn.BatchNorm1d(16), nn.ReLU(),
+            nn.MaxPool1d(2), nn.Conv1d(16, 32, 3), nn.ReLU(), nn.AvgPool1d(2), nn.Flatten(),
+            nn.Linear(32, 10),
+        ),
+        60, rate=0.01,
+    )[1:]  # fmt: skip
+
+
+def wide() -> nn.Module:
+    """Of whose windows 27 samples fill the memory that a run may take."""
+    torch.manual_seed(7)
+    return nn.Sequential(nn.Conv2d(1, 1, 16), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
     data = load_digits()
     images = torch.tensor(data.images / 16, dtype=torch.float32).unsqueeze(1)
@@ -72,7 +95,8 @@ def fitted(model: nn.Module, steps: int, rate: float) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, nn.Module]:
-    return {"logistic": logistic(), "lenet": lenet(), "large": large()}
+    made = {"logistic": logistic(), "lenet": lenet(), "large": large(), "signals": signals()}
+    return {**made, "wide": wide()}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +104,7 @@ def models(networks: dict[str, nn.Module]) -> dict[str, Model]:
     return {
         name: Model.from_torch(
             networks[kind],
-            (1, 28, 28) if kind == "large" else (1, 8, 8),
+            SHAPES.get(kind, (1, 8, 8)),
             owner="clinic",
             name=kind,
             outputs=outputs,
@@ -91,6 +115,8 @@ def models(networks: dict[str, nn.Module]) -> dict[str, Model]:
             ("coarse", "logistic", "rounded:2"),
             ("triage", "lenet", "label"),
             ("large", "large", "scores"),
+            ("sensor", "signals", "scores"),
+            ("wide", "wide", "scores"),
         )
     }
 
@@ -152,6 +178,35 @@ def test_a_lenet_of_28_by_28_answers(client: Client, networks: dict[str, nn.Modu
     expected = clear(networks["large"], image)[0]
     assert np.abs(np.array(answer.scores) - expected).max() < 0.002
     assert answer.label == expected.argmax()
+
+
+def test_signals_are_answered_as_by_torch(
+    client: Client, networks: dict[str, nn.Module], asked: np.ndarray
+) -> None:
+    windows = asked[:, 0]
+    answers = client.predict(windows, "sensor").answers
+    expected = clear(networks["signals"], windows)
+    assert np.abs(np.array([answer.scores for answer in answers]) - expected).max() < 0.002
+    assert [answer.label for answer in answers] == expected.argmax(1).tolist()
+    assert (expected.argmax(1) == digits()[1][:COUNT].numpy()).mean() > 0.8
+
+
+def test_inputs_of_a_large_model_are_asked_in_runs_that_fit(
+    running: Deployment, client: Client, networks: dict[str, nn.Module]
+) -> None:
+    cohort = client.describe("wide")
+    assert isinstance(cohort.spec, ModelSpec) and cohort.spec.most_rows == 27
+    assert cohort.max_batch == 27
+    inputs = np.random.default_rng(8).uniform(-1, 1, (28, 1, 64, 64)).astype(np.float32)
+    reply = client.predict(inputs, "wide")
+    assert len(reply.request_ids) == 2
+    scores = np.array([answer.scores for answer in reply.answers])
+    assert np.abs(scores - clear(networks["wide"], inputs)).max() < 0.002
+    question = Question(
+        new_query_id(), "wide", cohort.snapshot_id, inputs.shape, word_bits=cohort.word_bits
+    )
+    with pytest.raises(LimitExceeded, match="at most 27 images at once"):
+        exchange(client._parties, Asked(question, (28, 1), 60.0), np.zeros(inputs.shape, np.uint64))
 
 
 def test_rounded_scores_are_multiples_of_a_quarter(

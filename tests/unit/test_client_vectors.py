@@ -15,6 +15,9 @@ from tools import client_vectors
 
 STORED = json.loads(client_vectors.FILE.read_text())
 RING = 1 << 64
+PREDICTIONS = pytest.mark.parametrize(
+    "vector", STORED["predictions"], ids=lambda each: json.loads(each["spec"])["outputs"]["kind"]
+)
 QUERIES = pytest.mark.parametrize("vector", STORED["queries"], ids=lambda each: each["name"])
 
 
@@ -113,6 +116,47 @@ def test_the_queries_show_every_kind_of_answer():
 def test_no_refused_sum_is_a_one_hot_row():
     for row in STORED["refused_answers"]:
         assert sum(row) > 1
+
+
+@PREDICTIONS
+def test_a_prediction_is_asked_as_any_other_query(vector):
+    bits, asked = vector["word_bits"], words(vector["words"])
+    given = [struct.unpack("<20f", bytes.fromhex(row)) for row in vector["inputs"]]
+    assert asked == [encoded(value) for row in given for value in row]
+    assert added(*vector["shares"], bits) == low(asked, bits)
+    assert words(vector["shares"][0], bits) == mask(vector["seed"], len(asked), bits)
+    for requests, share in zip(vector["requests"], vector["shares"], strict=True):
+        first, *rest = [pb.QueryRequest.FromString(bytes.fromhex(each)) for each in requests]
+        assert (first.header.WhichOneof("question"), first.header.one_subject) == (
+            "identify",
+            False,
+        )
+        assert list(first.header.shape) == [2, *json.loads(vector["spec"])["input"]]
+        assert b"".join(each.words for each in rest).hex() == share
+
+
+@PREDICTIONS
+def test_an_answer_of_a_served_model_is_a_label_or_scores(vector):
+    received = []
+    for responses in vector["responses"]:
+        first, *rest = [pb.QueryResponse.FromString(bytes.fromhex(each)) for each in responses]
+        assert list(first.header.shape) == [2, 3]
+        received.append(b"".join(each.words for each in rest).hex())
+    flat = added(*received)
+    assert flat == words(vector["opened"])
+    outputs, rows = json.loads(vector["spec"])["outputs"], [flat[:3], flat[3:]]
+    labels = json.loads(vector["spec"])["labels"]
+    for row, answer in zip(rows, vector["answers"], strict=True):
+        if outputs["kind"] == "label":
+            assert sorted(row) == [0, 0, 1] and row[answer["label"]] == 1
+            assert answer["scores"] is None
+        else:
+            scale = 1 << outputs.get("bits", 16)
+            scores = [(word - RING if word >> 63 else word) / scale for word in row]
+            assert scores == answer["scores"]
+            assert scores[answer["label"]] == max(scores)
+        assert answer["name"] == labels[answer["label"]]
+    assert len({answer["name"] for answer in vector["answers"]}) == 2
 
 
 @pytest.mark.parametrize("party", [0, 1])

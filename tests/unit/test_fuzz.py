@@ -6,6 +6,7 @@ and the memory of all cases of a parser is bounded.
 """
 
 import io
+import json
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from google.protobuf.message import DecodeError, Message
 from hypothesis import HealthCheck, given, settings
@@ -43,12 +45,14 @@ from privedge.errors import (
     ConfigError,
     ImageError,
     PrivEdgeError,
+    RangeError,
     ShareError,
 )
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.pem_files import read_chain, read_key
 from privedge.identity.roles import Identity, Role
 from privedge.ran import images, npz
+from privedge.ran.any_spec import spec_from_json
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.rpc import callers, codec, status
@@ -62,9 +66,11 @@ from privedge.sharing.manifest import (
     new_salt,
 )
 from privedge.sharing.question import Question, new_query_id
-from privedge.user import checkpoint
+from privedge.user import checkpoint, served_model
 from privedge.user.checkpoint import Ran
+from privedge.user.served_model import Model
 from privedge.wire import party_pb2
+from tests import onnx_files
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = int(os.environ.get("PRIVEDGE_FUZZ_CASES", "2000"))
@@ -180,8 +186,24 @@ def metadata(said: str) -> float:
     return status._retry_after_s(call, at_most_s=60)
 
 
+GRAPH = {
+    "kind": "model",
+    "name": "a",
+    "input": [1, 6, 6],
+    "layers": [
+        {"kind": "conv", "channels": 2, "kernel": [3, 3], "padding": [1, 1], "of": -1},
+        {"kind": "max_pool", "window": 2, "stride": 2},
+        {"kind": "add", "plus": 1},
+        {"kind": "flatten"},
+        {"kind": "dense", "features": 2},
+    ],
+    "labels": ["no", "yes"],
+}
+
+
 TEXTS = {
     "spec": text(SPEC.to_json(), RanSpec.from_json, CheckpointError),
+    "graph of a model": text(json.dumps(GRAPH), spec_from_json, CheckpointError),
     "facts of a worker": text(FACTS, lambda theirs: agreement.disagreement(FACTS, theirs)),
     "identity": text("spiffe://privedge/client/ana", Identity.from_uri, CertificateError),
     "metadata": text("2500", metadata),
@@ -244,6 +266,32 @@ def an_npz() -> bytes:
     return raw.getvalue()
 
 
+def an_onnx_file(folder: Path) -> bytes:
+    """A small network of a few operations, most of whose bytes are structure."""
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"], epsilon=0.5),
+        node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Reshape", ["c", "flat"], ["d"]),
+        node("Gemm", ["d", "v"], ["y"], transB=1),
+    ]
+    weights = [
+        onnx_files.tensor("w", np.ones((2, 1, 3, 3))),
+        onnx_files.tensor("s", np.ones(2)),
+        onnx.numpy_helper.from_array(np.array([0, -1]), "flat"),
+        onnx_files.tensor("v", np.ones((2, 8))),
+    ]
+    path = onnx_files.saved(folder / "good.onnx", nodes, weights, shape=("n", 1, 4, 4))
+    return path.read_bytes()
+
+
+def a_model(folder: Path) -> bytes:
+    model = Model.from_onnx(an_onnx_file(folder), owner="ana", name="a")
+    model.save(folder / "good.model")
+    return (folder / "good.model").read_bytes()
+
+
 def is_whole(path: Path) -> None:
     """No other bytes than the committed ones pass for a share."""
     row: Any = SimpleNamespace(
@@ -263,6 +311,13 @@ def files(folder: Path) -> dict[str, Parser]:
         "share": file(folder, "a.words", WORDS, is_whole),
         "model": file(folder, "a.ran", a_ran(folder), checkpoint.load, CheckpointError),
         "description of a model": described(folder),
+        "onnx": file(
+            folder, "a.onnx", an_onnx_file(folder),
+            lambda path: Model.from_onnx(path, owner="ana", name="a"), CheckpointError, RangeError,
+        ),
+        "served model": file(
+            folder, "a.model", a_model(folder), served_model.load, CheckpointError
+        ),
         "party's configuration": file(
             folder, "p.toml", (sample / "party0.toml").read_bytes(),
             lambda path: load(PartyConfig, path), ConfigError,
@@ -288,7 +343,7 @@ def files(folder: Path) -> dict[str, Parser]:
 
 
 FILES = (
-    "share", "model", "description of a model", "party's configuration",
+    "share", "model", "description of a model", "onnx", "served model", "party's configuration",
     "client's configuration", "certificate", "key", "deny list", "png", "jpeg", "npz",
     "identity of a folder",
 )  # fmt: skip

@@ -7,7 +7,7 @@
  * operating system's, afresh for every try.
  */
 import { randomBytes, randomInt } from "node:crypto";
-import type { Cohort } from "./cohort.js";
+import type { RanCohort } from "./cohort.js";
 import type { Integrity } from "./config.js";
 import { PrivedgeError } from "./errors.js";
 import { kept, type Facts } from "./evidence.js";
@@ -61,7 +61,7 @@ interface Drawn {
  */
 export function wanted(
   integrity: Integrity | undefined,
-  cohort: Pick<Cohort, "name" | "spec" | "rivals" | "publicOwners" | "maxBatch">,
+  cohort: Pick<RanCohort, "name" | "spec" | "rivals" | "publicOwners" | "maxBatch">,
   verify: boolean,
   oneSubject: boolean,
 ): number {
@@ -96,7 +96,7 @@ export class Canaries {
 
   /** `count`: so many or more in a query. Throws ConfigError if the cohort takes too few rows. */
   constructor(
-    cohort: Pick<Cohort, "spec" | "owners" | "publicOwners" | "maxBatch">,
+    cohort: Pick<RanCohort, "spec" | "owners" | "publicOwners" | "maxBatch">,
     rivals: Rivals,
     count: number,
     verify: boolean,

@@ -7,21 +7,21 @@
 import { randomBytes } from "node:crypto";
 import { answerShape, readAnswers } from "./answers.js";
 import { Canaries, sifted, unsettled, wanted, type Doubt, type Mixed } from "./canaries.js";
-import { described, listed, type Cohort, type Parties } from "./cohort.js";
+import { described, listed, type Cohort, type Parties, type RanCohort } from "./cohort.js";
 import { loadConfig, requireValid, type ClientConfig, type Integrity } from "./config.js";
 import { PrivedgeError } from "./errors.js";
 import type { Facts } from "./evidence.js";
 import { exchange } from "./exchange.js";
-import { extract } from "./features.js";
-import type { QueryHeader } from "./generated/party.js";
+import { ofRans } from "./model.js";
 import { Party } from "./party.js";
-import { planesOf, type Picture } from "./pictures.js";
+import { predicted, requireNoCanaries, type Inputs, type Predictions } from "./predictions.js";
+import type { Picture } from "./pictures.js";
+import { joined, queryHeader, wordsOf } from "./question.js";
 import { retried, type Patience } from "./retry.js";
 import { rivalsOf, type Rivals } from "./rivals.js";
 import { requireInRange } from "./narrow.js";
-import { combine, encode, split } from "./ring.js";
-import { imageOf, inputShape, type RanSpec } from "./spec.js";
-import { isVector, vectorFeatures, type Vector } from "./vectors.js";
+import { combine, split } from "./ring.js";
+import type { Vector } from "./vectors.js";
 
 const MAX_IMAGES_OF_ONE_SUBJECT = 32;
 /** A cohort may change between the call that describes it and the query. */
@@ -41,7 +41,7 @@ export type Asked = Picture | Vector | readonly Picture[] | readonly Vector[];
 
 /** What is asked, but for the rows. */
 interface Question {
-  readonly cohort: Cohort;
+  readonly cohort: RanCohort;
   readonly owner: string | null;
   readonly oneSubject: boolean;
 }
@@ -107,6 +107,15 @@ export class Client {
     return this.#ask(pictures, options, owner);
   }
 
+  /** Let the model that a cohort serves answer for each input. Throws PrivedgeError. */
+  async predict(inputs: Inputs, { cohort }: Pick<AskOptions, "cohort">): Promise<Predictions> {
+    requireNoCanaries(this.#integrity);
+    return this.#whileItChanges(cohort, (found) => {
+      this.#requireOpen();
+      return predicted(this.#parties, found, inputs, this.#patience);
+    });
+  }
+
   /** Close both connections. */
   close(): void {
     this.#closed = true;
@@ -120,16 +129,23 @@ export class Client {
   async #ask(pictures: Asked, options: AskOptions, owner: string | null): Promise<Reply> {
     const given = Array.isArray(pictures) ? pictures : [pictures];
     if (given.length === 0) throw new PrivedgeError("ImageError", "pictures: none were given");
-    for (let left = TRIES - 1; ; left--) {
-      const name = options.cohort;
-      const cohort = this.#cohorts.get(name) ?? (await this.describe(name));
+    return this.#whileItChanges(options.cohort, async (found) => {
+      const cohort = { ...found, spec: ofRans(found.spec, found.name) };
       if (owner !== null && !cohort.owners.includes(owner)) {
-        throw new PrivedgeError("UnknownModel", `cohort ${name}: has no owner ${owner}`);
+        throw new PrivedgeError("UnknownModel", `cohort ${cohort.name}: has no owner ${owner}`);
       }
+      const words = await Promise.all(given.map((each, at) => wordsOf(cohort.spec, each, at)));
+      words.forEach((each) => requireInRange(cohort.spec, each, cohort.wordBits));
+      return this.#inBatches(cohort, words, owner, options.oneSubject ?? false);
+    });
+  }
+
+  /** Use what is known of a cohort, and once more if the cohort has changed meanwhile. */
+  async #whileItChanges<T>(name: string, use: (cohort: Cohort) => Promise<T>): Promise<T> {
+    for (let left = TRIES - 1; ; left--) {
+      const cohort = this.#cohorts.get(name) ?? (await this.describe(name));
       try {
-        const words = await Promise.all(given.map((each, at) => wordsOf(cohort.spec, each, at)));
-        words.forEach((each) => requireInRange(cohort.spec, each, cohort.wordBits));
-        return await this.#inBatches(cohort, words, owner, options.oneSubject ?? false);
+        return await use(cohort);
       } catch (error) {
         const changed = error instanceof PrivedgeError && error.again === "changed";
         if (!changed || left === 0) throw error;
@@ -139,7 +155,7 @@ export class Client {
   }
 
   async #inBatches(
-    cohort: Cohort,
+    cohort: RanCohort,
     words: readonly BigUint64Array[],
     owner: string | null,
     oneSubject: boolean,
@@ -166,7 +182,7 @@ export class Client {
 
   /** Undefined for a question without any. */
   async #canariesFor(
-    cohort: Cohort,
+    cohort: RanCohort,
     verify: boolean,
     oneSubject: boolean,
   ): Promise<Canaries | undefined> {
@@ -241,49 +257,4 @@ export class Client {
 
 function namesOf({ owners, publicOwners }: Cohort): number {
   return owners.length + publicOwners;
-}
-
-/** The public part of a question, the same for both parties. */
-export function queryHeader(
-  cohort: Pick<Cohort, "name" | "snapshotId" | "spec" | "wordBits">,
-  images: number,
-  owner: string | null,
-  oneSubject: boolean,
-  queryId: Buffer,
-  again = false,
-): QueryHeader {
-  return {
-    queryId,
-    cohort: cohort.name,
-    snapshotId: cohort.snapshotId,
-    shape: [images, ...inputShape(cohort.spec)].map(BigInt),
-    question:
-      owner === null ? { $case: "identify", value: {} } : { $case: "verify", value: { owner } },
-    oneSubject,
-    wordBits: cohort.wordBits,
-    again,
-  };
-}
-
-/** The fixed-point words of one picture's, or one vector's, features. */
-export async function wordsOf(
-  spec: RanSpec,
-  picture: Picture | Vector,
-  at: number,
-): Promise<BigUint64Array> {
-  const what = `pictures[${at}]`;
-  if (spec.features.kind === "vector") {
-    return encode(vectorFeatures(picture, spec.features, what), "query");
-  }
-  if (isVector(picture)) {
-    throw new PrivedgeError("ImageError", `${what}: this cohort takes pictures, not vectors`);
-  }
-  const planes = await planesOf(picture, imageOf(spec), what);
-  return encode(extract(spec, planes), "query");
-}
-
-function joined(batch: readonly BigUint64Array[]): BigUint64Array {
-  const words = new BigUint64Array(batch.length * batch[0]!.length);
-  batch.forEach((each, at) => words.set(each, at * each.length));
-  return words;
 }

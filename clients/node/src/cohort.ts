@@ -5,12 +5,12 @@ import { DescribeCohortResponse } from "./generated/party.js";
 import type { Party } from "./party.js";
 import type { Patience } from "./retry.js";
 import { RING_BITS } from "./ring.js";
-import { parseSpec, type RanSpec } from "./spec.js";
+import { parseSpec, type RanSpec, type Spec } from "./spec.js";
 
 /** Every field is public. */
 export interface Cohort {
   readonly name: string;
-  readonly spec: RanSpec;
+  readonly spec: Spec;
   /** The architecture as the parties write it; its SHA-256 is the cohort's digest. */
   readonly specJson: string;
   readonly margin: number;
@@ -27,6 +27,9 @@ export interface Cohort {
   /** How many bits a word has in a query, and in a model but its threshold; 0 for 64. */
   readonly wordBits: number;
 }
+
+/** One that has RANs, and serves no other model. */
+export type RanCohort = Cohort & { readonly spec: RanSpec };
 
 export type Parties = readonly [Party, Party];
 

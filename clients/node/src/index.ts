@@ -9,7 +9,9 @@ export {
   type TlsFiles,
 } from "./config.js";
 export { PrivedgeError } from "./errors.js";
+export type { ModelSpec, Outputs } from "./model.js";
 export { Owner, type ModelFacts, type Receipt } from "./owner.js";
 export type { Picture, RawPicture } from "./pictures.js";
-export type { FeatureMap, ImageShape, Layer, RanSpec, Shape } from "./spec.js";
+export type { Inputs, Prediction, Predictions } from "./predictions.js";
+export type { FeatureMap, ImageShape, Layer, RanSpec, Shape, Spec } from "./spec.js";
 export type { Vector, VectorMap } from "./vectors.js";

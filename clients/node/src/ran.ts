@@ -3,6 +3,7 @@ import { stat, readFile } from "node:fs/promises";
 import { isOwnerName } from "./certificates.js";
 import { PrivedgeError, unreadable } from "./errors.js";
 import { readSafetensors } from "./safetensors.js";
+import { isModel } from "./model.js";
 import { parameters, parseSpec, type RanSpec } from "./spec.js";
 
 export interface Ran {
@@ -71,7 +72,11 @@ function described(text: unknown, where: string): { owner: string; spec: RanSpec
   if (!isOwnerName(found.owner)) {
     throw faulty(where, `no owner can be called ${JSON.stringify(found.owner).slice(0, 80)}`);
   }
-  return { owner: found.owner, spec: parseSpec(JSON.stringify(found.spec)) };
+  const spec = parseSpec(JSON.stringify(found.spec));
+  if (isModel(spec)) {
+    throw faulty(where, "is a model to serve, and no RAN; upload it with `privedge upload`");
+  }
+  return { owner: found.owner, spec };
 }
 
 /** Whether the rows are orthonormal, or zero: the private score relies on it. */

@@ -1,6 +1,6 @@
 /** The public rivals of a cohort (privedge/ran/rivals.py): rows of features that are no secret. */
 import { createHash } from "node:crypto";
-import type { Cohort, Parties } from "./cohort.js";
+import type { Parties, RanCohort } from "./cohort.js";
 import { PrivedgeError } from "./errors.js";
 import type { Patience } from "./retry.js";
 import { inputShape, sizeOf } from "./spec.js";
@@ -13,7 +13,7 @@ export type Rivals = readonly Float64Array[];
 /** What both parties send of a cohort's rivals. Throws ManifestMismatch unless it has its digest. */
 export async function rivalsOf(
   parties: Parties,
-  cohort: Cohort,
+  cohort: RanCohort,
   patience: Patience,
 ): Promise<Rivals> {
   const asked = { cohort: cohort.name, withRivals: true };

@@ -1,5 +1,6 @@
 /** A cohort's architecture (privedge/ran/spec.py), as far as a client needs it. */
 import { PrivedgeError } from "./errors.js";
+import { isKnown, isModel, type ModelSpec } from "./model.js";
 import type { VectorMap } from "./vectors.js";
 
 export type Shape = readonly number[];
@@ -48,22 +49,25 @@ export interface RanSpec {
   readonly layers: readonly Layer[];
 }
 
+/** Of RANs, or of a served model that is none. */
+export type Spec = RanSpec | ModelSpec;
+
 /** Parse the JSON that both parties describe a cohort with. They have checked it themselves. */
-export function parseSpec(text: string): RanSpec {
-  let served = false;
+export function parseSpec(text: string): Spec {
   try {
-    const spec = JSON.parse(text) as RanSpec & { readonly kind?: string };
-    served = spec.kind === "model";
-    if (inputShape(spec).every((extent) => Number.isSafeInteger(extent) && extent > 0)) return spec;
+    const spec = JSON.parse(text) as Spec;
+    if (isModel(spec) ? isKnown(spec) : hasInputs(spec)) return spec;
   } catch {
     // Said below.
   }
   throw new PrivedgeError(
     "CheckpointError",
-    served
-      ? "spec: of a model that is no RAN, which this client does not ask; ask it from Python"
-      : "spec: this client does not know such an architecture",
+    "spec: this client does not know such an architecture",
   );
+}
+
+function hasInputs(spec: RanSpec): boolean {
+  return inputShape(spec).every((extent) => Number.isSafeInteger(extent) && extent > 0);
 }
 
 /** The shape of the feature map of one picture or vector. */

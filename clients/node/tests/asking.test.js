@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Client, Owner } from "privedge";
-import { wordsOf } from "../dist/client.js";
+import { wordsOf } from "../dist/question.js";
 import { parseSpec } from "../dist/spec.js";
 import { toBytes } from "../dist/ring.js";
 import { live, needsDeployment, raw } from "./live.js";
@@ -129,6 +129,41 @@ test("a model that does not fit is refused before anything is sent", needsDeploy
     await assert.rejects(owner.upload(live.other_model, { cohort: live.upload_cohort }), refused);
     await assert.rejects(owner.upload("no-such.ran", { cohort: live.upload_cohort }), refused);
     assert.deepEqual(await owner.models(live.upload_cohort), []);
+  } finally {
+    owner.close();
+  }
+});
+
+test("a served model answers as Python's client reads it", needsDeployment, () =>
+  withClient(live.served.client, async (client) => {
+    const inputs = live.served.inputs.map((row) => Float32Array.from(row));
+    for (const { cohort, answers } of live.served.cohorts) {
+      assert.deepEqual((await client.predict(inputs, { cohort })).answers, answers);
+      const [first] = (await client.predict(inputs[0], { cohort })).answers;
+      assert.deepEqual(first, answers[0]);
+      const { spec } = await client.describe(cohort);
+      assert.deepEqual([spec.kind, spec.input], ["model", live.served.input]);
+    }
+  }),
+);
+
+test("a cohort of the other kind is refused before anything is sent", needsDeployment, async () => {
+  const [{ cohort }] = live.served.cohorts;
+  await withClient(live.served.client, async (client) => {
+    const ran = { code: "CheckpointError", message: /serves a model, and no RANs$/ };
+    await assert.rejects(client.identify(raw(live.pictures[0]), { cohort }), ran);
+    await assert.rejects(client.verify(raw(live.pictures[0]), "clinic", { cohort }), ran);
+  });
+  await withClient(live.client, async (client) => {
+    const model = { code: "CheckpointError", message: /has RANs, and serves no other model$/ };
+    const asked = client.predict(Float32Array.of(1), { cohort: live.cohort });
+    await assert.rejects(asked, model);
+  });
+  const owner = Owner.fromFile(live.owner);
+  try {
+    const refused = { code: "CheckpointError", message: /is a model to serve, and no RAN/ };
+    const asked = owner.upload(live.served.model, { cohort: live.upload_cohort });
+    await assert.rejects(asked, refused);
   } finally {
     owner.close();
   }

@@ -14,15 +14,17 @@ import { clientOf, description, files, party, vectors } from "./servers.js";
 const [vector] = vectors.queries;
 const picture = { data: Buffer.from(vector.pixels[0], "hex"), width: 10, height: 8 };
 
-const answer = (at) => (call) => {
-  call.on("data", () => {});
-  call.on("end", () => {
-    for (const message of vector.responses[at]) {
-      call.write(QueryResponse.decode(Buffer.from(message, "hex")));
-    }
-    call.end();
-  });
-};
+const answer =
+  (at, { responses } = vector) =>
+  (call) => {
+    call.on("data", () => {});
+    call.on("end", () => {
+      for (const message of responses[at]) {
+        call.write(QueryResponse.decode(Buffer.from(message, "hex")));
+      }
+      call.end();
+    });
+  };
 
 /** Refuses as a server of ours does. */
 const refuse = (code, details, milliseconds) => (call) => {
@@ -31,11 +33,45 @@ const refuse = (code, details, milliseconds) => (call) => {
   call.emit("error", { code, details, metadata });
 };
 
+const [predicted] = vectors.predictions;
+const inputs = predicted.inputs.map(
+  (each) => new Float32Array(new Uint8Array(Buffer.from(each, "hex")).buffer),
+);
+const describe = {
+  ...description,
+  specJson: predicted.spec,
+  owners: ["clinic"],
+  snapshotId: predicted.snapshot_id,
+  margin: 1,
+  wordBits: predicted.word_bits,
+};
+
 const ask = (client) => client.identify(picture, { cohort: "vectors" });
 
 test("the answers of the vectors are read from two servers", needsDeployment, async (t) => {
   const ports = [await party(t, "party0", answer(0)), await party(t, "party1", answer(1))];
   assert.deepEqual((await ask(clientOf(t, ports))).answers, vector.answers);
+});
+
+test("a served model is asked in batches, and without canaries", needsDeployment, async (t) => {
+  const rows = [];
+  const play =
+    (at) =>
+    (call, { shape }) => {
+      rows.push(Number(shape[0]));
+      answer(at, predicted)(call);
+    };
+  const ports = [
+    await party(t, "party0", play(0), { describe: { ...describe, maxBatch: 2 } }),
+    await party(t, "party1", play(1), { describe: { ...describe, maxBatch: 2 } }),
+  ];
+  const asked = { cohort: "signals" };
+  const found = await clientOf(t, ports).predict([...inputs, ...inputs], asked);
+  assert.deepEqual(found.answers, [...predicted.answers, ...predicted.answers]);
+  assert.deepEqual(rows, [2, 2, 2, 2]);
+  const refused = { code: "ConfigError", message: /canaries: are for cohorts of RANs/ };
+  const careful = clientOf(t, ports, { integrity: "canaries:3" });
+  await assert.rejects(careful.predict(inputs, asked), refused);
 });
 
 test(

@@ -4,12 +4,14 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { answerShape, readAnswers } from "../dist/answers.js";
-import { queryHeader, wordsOf } from "../dist/client.js";
+import { queryHeader, wordsOf } from "../dist/question.js";
 import { answerShare, queryRequests } from "../dist/exchange.js";
 import { extract } from "../dist/features.js";
 import { QueryRequest, QueryResponse, UploadModelRequest } from "../dist/generated/party.js";
+import { widthOf } from "../dist/model.js";
 import { requireInRange } from "../dist/narrow.js";
 import { halvesOf, uploadRequests } from "../dist/owner.js";
+import { readPredictions, wordsOfInputs } from "../dist/predictions.js";
 import { parseRan } from "../dist/ran.js";
 import { combine, encode, fromBytes, sharesUnder, split, toBytes } from "../dist/ring.js";
 import { parseSpec } from "../dist/spec.js";
@@ -43,15 +45,92 @@ for (const vector of vectors.vectors) {
   });
 }
 
-test("a cohort of a model that is no RAN is refused by its kind", () => {
-  const model = { kind: "model", name: "triage", input: [20], layers: [], labels: [] };
-  for (const [described, said] of [
-    [model, /^spec: of a model that is no RAN, .*; ask it from Python$/],
-    [{ ...model, kind: "oracle" }, /^spec: this client does not know such an architecture$/],
+test("a cohort of neither RANs nor a model that is known is refused", () => {
+  const [{ spec }] = vectors.predictions;
+  const model = JSON.parse(spec);
+  for (const change of [
+    { kind: "oracle" },
+    { layers: [] },
+    { layers: [{ kind: "lambda" }] },
+    { layers: [{ kind: "relu" }] },
+    { layers: [{ kind: "relu", of: 5 }] },
+    { layers: [{ kind: "flatten" }, { kind: "dense", features: 1025 }] },
+    { outputs: { kind: "weights" } },
+    { labels: ["rest"] },
+    { input: [0] },
   ]) {
-    const refused = { code: "CheckpointError", message: said };
-    assert.throws(() => parseSpec(JSON.stringify(described)), refused);
+    const refused = { code: "CheckpointError", message: /does not know such an architecture$/ };
+    assert.throws(() => parseSpec(JSON.stringify({ ...model, ...change })), refused);
   }
+});
+
+for (const vector of vectors.predictions) {
+  const spec = parseSpec(vector.spec);
+  const width = spec.labels.length;
+  const inputs = vector.inputs.map((each) => new Float32Array(new Uint8Array(bytes(each)).buffer));
+
+  test(`the messages of a prediction: ${spec.outputs.kind}`, () => {
+    const joined = Buffer.concat(wordsOfInputs(spec, inputs).map((each) => toBytes(each)));
+    assert.equal(joined.toString("hex"), vector.words);
+    const shares = sharesUnder(mask(vector.seed, joined.length), fromBytes(joined));
+    const { cohort: name, snapshot_id: snapshotId, word_bits: wordBits } = vector;
+    const cohort = { name, snapshotId, spec, wordBits };
+    const header = queryHeader(cohort, inputs.length, null, false, bytes(vector.query_id));
+    shares.forEach((share, party) => {
+      assert.equal(toBytes(share, wordBits).toString("hex"), vector.shares[party]);
+      const sent = [...queryRequests(header, share)].map((each) =>
+        Buffer.from(QueryRequest.encode(each).finish()).toString("hex"),
+      );
+      assert.deepEqual(sent, vector.requests[party]);
+    });
+  });
+
+  test(`the answers of a prediction: ${spec.outputs.kind}`, async () => {
+    assert.equal(widthOf(spec), width);
+    const shape = [inputs.length, width];
+    const [first, second] = await Promise.all(
+      vector.responses.map((each) => answerShare(stream(each), "party", shape)),
+    );
+    const opened = combine(first, second);
+    assert.equal(hex(opened), vector.opened);
+    assert.deepEqual(readPredictions(opened, spec), vector.answers);
+    for (const row of vector.refused) {
+      const refused = { code: "IntegrityError", message: /do not add up to an answer/ };
+      assert.throws(() => readPredictions(fromBytes(bytes(row)), spec), refused, row);
+    }
+  });
+}
+
+test("one score alone has two labels", () => {
+  const spec = {
+    ...parseSpec(vectors.predictions[1].spec),
+    layers: [{ kind: "flatten" }, { kind: "dense", features: 1 }],
+    labels: ["no", "yes"],
+  };
+  const opened = BigUint64Array.from([1n << 15n, -1n, 0n]);
+  assert.deepEqual(readPredictions(opened, spec), [
+    { label: 1, name: "yes", scores: [0.5] },
+    { label: 0, name: "no", scores: [-(2 ** -16)] },
+    { label: 0, name: "no", scores: [0] },
+  ]);
+  assert.equal(widthOf({ ...spec, outputs: { kind: "label" } }), 2);
+});
+
+test("inputs that a served model cannot take are refused", () => {
+  const spec = parseSpec(vectors.predictions[0].spec);
+  const filled = (value, length = 20) => new Float32Array(length).fill(value);
+  for (const [given, code, said] of [
+    [[], "ImageError", /none were given/],
+    [filled(1, 19), "ImageError", /must have 20 values \(2 x 10\), row by row, not 19/],
+    [[filled(1), filled(NaN)], "ImageError", /inputs\[1\]: has NaN or infinity/],
+    [new Int32Array(20), "ImageError", /give a Float32Array or Float64Array/],
+    [[[1, 2]], "ImageError", /give a Float32Array or Float64Array/],
+    [filled(64), "RangeError", /a value reaches 64/],
+    [filled(40_000), "RangeError", /reaches the limit of 32768/],
+  ]) {
+    assert.throws(() => wordsOfInputs(spec, given), { code, message: said });
+  }
+  assert.equal(wordsOfInputs(spec, filled(-63.9)).length, 1);
 });
 
 test("a vector that the cohort cannot take is refused", async () => {

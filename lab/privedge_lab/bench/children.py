@@ -18,8 +18,13 @@ from typing import Any
 from privedge.errors import DeadlineExceeded, Unreachable
 
 
+def module(name: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours in this interpreter."""
+    return [sys.executable, "-m", name, *arguments]
+
+
 class Children:
-    """Python modules run as processes. Use as a context manager."""
+    """Running processes. Use as a context manager."""
 
     def __init__(self, what: str, folder: Path) -> None:
         """`what` names these processes in errors; logs go to `folder`."""
@@ -41,21 +46,21 @@ class Children:
         """Return the process ids by name."""
         return {name: process.pid for name, process in self._processes.items()}
 
-    def start(
-        self, name: str, module: str, arguments: Sequence[str], env: Mapping[str, str]
-    ) -> None:
-        """Start `python -m module arguments` with `env` on top of this process's environment."""
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start `command` with `env` on top of this process's environment. Raises Unreachable."""
         log = self._running.enter_context(self._log(name).open("wb"))
-        self._processes[name] = self._running.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+        try:
+            process = subprocess.Popen(
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **env},
                 bufsize=0,
             )
-        )
+        except OSError as error:
+            raise Unreachable(f"{self._what} cannot be started: {error.strerror}") from None
+        self._processes[name] = self._running.enter_context(process)
 
     def tell(self, names: Sequence[str], line: object) -> None:
         """Send `line` as JSON to each process of `names`."""
@@ -67,7 +72,9 @@ class Children:
                     pipe.write(f"{json.dumps(line)}\n".encode())
 
     def hear(self, names: Sequence[str], within_s: float) -> list[Any]:
-        """Read a line of each process. Raises DeadlineExceeded, or Unreachable if one has ended."""
+        """Read a line of each process. Raises DeadlineExceeded, or Unreachable if one has ended or
+        said what is no JSON.
+        """
         ends = time.monotonic() + within_s
         pipes = [self._processes[name].stdout for name in names]
         said = {pipe: b"" for pipe in pipes if pipe is not None}
@@ -80,7 +87,10 @@ class Children:
                 if not part:
                     raise Unreachable(f"{self._what} ended: {self._why()}")
                 said[pipe] += part
-        return [json.loads(text) for text in said.values()]
+        try:
+            return [json.loads(text) for text in said.values()]
+        except ValueError:
+            raise Unreachable(f"{self._what} said what is no JSON") from None
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"

@@ -21,7 +21,7 @@ from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge_lab.bench import made, rows, system
-from privedge_lab.bench.children import Children
+from privedge_lab.bench.children import Children, module
 from privedge_lab.bench.processes import Processes
 from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.bench import ThroughputRow
@@ -78,8 +78,10 @@ def _ask(
         for number, name in enumerate(names):
             config = deployment.write_client_config(Identity(Role.CLIENT, name), files=load.files)
             first = number * _IMAGES // load.clients
-            arguments = [str(config), str(folder / "images.npy"), str(first)]
-            clients.start(name, "privedge_lab.bench.asker", arguments, _ENVIRONMENT)
+            asker = module(
+                "privedge_lab.bench.asker", str(config), str(folder / "images.npy"), str(first)
+            )
+            clients.start(name, asker, _ENVIRONMENT)
         clients.hear(names, _READY_S)
         starts = time.monotonic() + _WARM_UP_S
         ends = starts + load.seconds

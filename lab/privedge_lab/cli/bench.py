@@ -8,13 +8,15 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import groupby, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.bench_faces import faces
+from privedge_lab.cli.bench_peers import peers
+from privedge_lab.cli.bench_rows import counts, names, show
 from privedge_lab.cli.soak import soak
 from privedge_lab.results.rows.values import shown
 
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
         TrainRow,
         UploadRow,
     )
-    from privedge_lab.results.rows.row import Row
-
-R = TypeVar("R", bound="Row")
 
 # Columns that the longest shape of a product needs.
 _WIDE = 150
@@ -73,6 +72,7 @@ def register(app: typer.Typer) -> None:
     group.command("train")(_train)
     group.command("products")(_products)
     group.command("crypten")(_crypten)
+    group.command("peers")(peers)
     app.add_typer(group)
 
 
@@ -117,17 +117,17 @@ def _query(
     setting, files = Setting(pool, rtt_ms), PublicFiles.at(encoder=encoder)
     loads = [
         query.Workload(
-            *(tuple(_names(engine)), name, count, batch, queries, setting, files),
-            randomness=tuple(_names(randomness)),
+            *(tuple(names(engine)), name, count, batch, queries, setting, files),
+            randomness=tuple(names(randomness)),
         )
-        for name, count in product(_wanted(preset, spec_file), _counts(owners))
+        for name, count in product(_wanted(preset, spec_file), counts(owners))
     ]
     for load in loads:
         query.check(load)
     found = experiment.once(
         lambda bars: (row for load in loads for row in query.measure(load, bars))
     )
-    _show("bench query", found, as_json, _query_tables)
+    show("bench query", found, as_json, _query_tables)
 
 
 def _throughput(
@@ -160,10 +160,10 @@ def _throughput(
     wanted, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
     loads = [
         throughput.Workload(each, name, count, clients, seconds, batching_delay_ms, files)
-        for name, count, each in product(wanted, _counts(owners), _names(engine))
+        for name, count, each in product(wanted, counts(owners), names(engine))
     ]
     found = experiment.once(lambda bars: (throughput.measure(load, bars) for load in loads))
-    _show("bench throughput", found, as_json, _throughput_table)
+    show("bench throughput", found, as_json, _throughput_table)
 
 
 def _upload(
@@ -182,11 +182,11 @@ def _upload(
     from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import upload
 
-    names, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
+    wanted, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
     found = experiment.once(
-        lambda bars: (upload.measure(name, repeats, bars, files) for name in names)
+        lambda bars: (upload.measure(name, repeats, bars, files) for name in wanted)
     )
-    _show("bench upload", found, as_json, _upload_table)
+    show("bench upload", found, as_json, _upload_table)
 
 
 def _memory(
@@ -205,11 +205,11 @@ def _memory(
     from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import memory
 
-    names, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
+    wanted, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
     found = experiment.once(
-        lambda bars: (memory.measure(name, owners, bars, files) for name in names)
+        lambda bars: (memory.measure(name, owners, bars, files) for name in wanted)
     )
-    _show("bench memory", found, as_json, _memory_tables)
+    show("bench memory", found, as_json, _memory_tables)
 
 
 def _train(
@@ -231,11 +231,11 @@ def _train(
     from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import training
 
-    names, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
+    wanted, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
     found = experiment.once(
-        lambda bars: (training.measure(name, owners, steps, bars, files) for name in names)
+        lambda bars: (training.measure(name, owners, steps, bars, files) for name in wanted)
     )
-    _show("bench train", found, as_json, _train_table)
+    show("bench train", found, as_json, _train_table)
 
 
 def _products(
@@ -256,9 +256,9 @@ def _products(
     """
     from privedge_lab.bench import products
 
-    names, counts = _names(preset), _counts(owners)
-    found = experiment.once(lambda bars: products.measure(names, counts, bars))
-    _show("bench products", found, as_json, _product_table)
+    presets, many = names(preset), counts(owners)
+    found = experiment.once(lambda bars: products.measure(presets, many, bars))
+    show("bench products", found, as_json, _product_table)
 
 
 def _crypten(
@@ -281,42 +281,11 @@ def _crypten(
     experiment.table(titles, [[str(value) for value in row.values()] for row in rows])
 
 
-def _names(listed: str) -> list[str]:
-    """Split names separated by commas, in order."""
-    names = [name.strip() for name in listed.split(",") if name.strip()]
-    if not names:
-        raise typer.BadParameter("needs at least one, separated by commas")
-    return names
-
-
 def _wanted(presets: str, spec_file: Path | None) -> "list[Wanted]":
     """Return the spec in a file, or else the names of presets."""
     from privedge.ran import spec_file as specs
 
-    return [*_names(presets)] if spec_file is None else [specs.read(spec_file)]
-
-
-def _counts(listed: str) -> list[int]:
-    """Parse whole numbers from 1, separated by commas."""
-    counts = [int(name) if name.isdecimal() else 0 for name in _names(listed)]
-    if min(counts) < 1:
-        raise typer.BadParameter("needs whole numbers from 1, separated by commas")
-    return counts
-
-
-def _show(name: str, found: list[R], as_json: bool, text: Callable[[list[R]], None]) -> None:
-    """Print this machine's processor, and rows as JSON under their experiment's key or as `text`
-    prints them.
-    """
-    from privedge_lab.bench.processor import processor
-    from privedge_lab.results.registry import EXPERIMENTS
-
-    if as_json:
-        rows = [row.to_json() for row in found]
-        print(json.dumps({"processor": processor(), EXPERIMENTS[name].printed: rows}))
-    else:
-        print(f"processor: {processor()}")
-        text(found)
+    return [*names(presets)] if spec_file is None else [specs.read(spec_file)]
 
 
 def _query_tables(found: list["QueryRow"]) -> None:

@@ -185,12 +185,18 @@ def _source(file: Path, shown: str) -> Source:
 
 def _printed(document: Raw) -> tuple[str, str] | None:
     """The key of the rows that a bench printed, and the bench's name; None for other documents."""
-    for key, experiment in PRINTED.items():
+    for key, names in PRINTED.items():
         # Stored files have keys of the same name; what a bench prints under one names a processor.
         told_apart = key not in _OWN_KEYS or ("processor" in document and "format" not in document)
         if told_apart and isinstance(document.get(key), list):
-            return key, experiment
+            return key, _likeliest(names, document[key])
     return None
+
+
+def _likeliest(names: Sequence[str], rows: list[Any]) -> str:
+    """Which bench printed the rows: the one whose fields the first row has."""
+    keys = set(rows[0]) if rows and isinstance(rows[0], dict) else set()
+    return max(names, key=lambda name: len(keys & {*EXPERIMENTS[name].row.names()}))
 
 
 def _measured_on(document: Raw) -> Raw:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from privedge_lab.results.rows.attributes import AttributesRow
 from privedge_lab.results.rows.bench import (
     MemoryRow,
+    PeerRow,
     ProductRow,
     QueryRow,
     ThroughputRow,
@@ -79,8 +80,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "bench memory": Experiment(MemoryRow, "costs", printed="deployments"),
     "bench train": Experiment(TrainRow, "costs", printed="trainings"),
     "bench products": Experiment(ProductRow, "costs", printed="rows"),
+    "bench peers": Experiment(PeerRow, "costs", printed="rows"),
 }
-# What `privedge bench --json` prints, by the key of its rows.
-PRINTED: Mapping[str, str] = {
-    each.printed: name for name, each in EXPERIMENTS.items() if each.printed is not None
+# What `privedge bench --json` prints, by the key of its rows; two can share one.
+PRINTED: Mapping[str, tuple[str, ...]] = {
+    key: tuple(name for name, each in EXPERIMENTS.items() if each.printed == key)
+    for key in dict.fromkeys(each.printed for each in EXPERIMENTS.values())
+    if key is not None
 }

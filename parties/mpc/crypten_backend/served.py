@@ -62,10 +62,11 @@ class Served(crypten.nn.Module):  # type: ignore[misc]  # CrypTen is untyped
 
     def _applied(self, layer: Layer, index: int, x: Number) -> Number:
         match layer:
-            case Conv(stride=stride, padding=padding):
-                weight, bias = self._of(index)
-                maps = x.conv2d(weight, stride=stride, padding=padding)
-                return maps + bias.view(1, -1, 1, 1)
+            case Conv() | MaxPool() | AveragePool() if x.dim() == 3:
+                # A signal is a map of height 1.
+                return self._windowed(layer, index, x.unsqueeze(2))[:, :, 0]
+            case Conv() | MaxPool() | AveragePool():
+                return self._windowed(layer, index, x)
             case Dense():
                 weight, bias = self._of(index)
                 return x.matmul(weight.t()) + bias
@@ -73,13 +74,21 @@ class Served(crypten.nn.Module):  # type: ignore[misc]  # CrypTen is untyped
                 return x.relu()
             case Square():
                 return x.square()
-            case MaxPool(window=window, stride=stride):
-                return x.max_pool2d(window, stride=stride)
-            case AveragePool(window=window, stride=stride):
-                return x.avg_pool2d(window, stride=stride)
             case Flatten():
                 return x.flatten(start_dim=1)
         raise AssertionError(layer.kind)
+
+    def _windowed(self, layer: Conv | MaxPool | AveragePool, index: int, x: Number) -> Number:
+        """The same for maps (B, channels, height, width)."""
+        match layer:
+            case Conv(stride=stride, padding=padding):
+                weight, bias = self._of(index)
+                maps = x.conv2d(weight, stride=stride, padding=padding)
+                return maps + bias.view(1, -1, 1, 1)
+            case MaxPool(window=window, stride=stride):
+                return x.max_pool2d((min(window, x.size(2)), window), stride=stride)
+            case AveragePool(window=window, stride=stride):
+                return x.avg_pool2d(window, stride=stride)
 
     def _of(self, index: int) -> tuple[Number, Number]:
         return self._parameters[f"{index}.weight"], self._parameters[f"{index}.bias"]

@@ -38,6 +38,9 @@ class Counter(Role):
         self.reverse += RING_BITS - 1
         return lambda: [self.zero]
 
+    def scaled(self, bits: Sequence[Bit], number: Words) -> Later:
+        return lambda: [self.zero]
+
     def squared(self) -> tuple[Words, Words]:
         self.forward += RING_BITS - 1
         return self.zero, self.zero

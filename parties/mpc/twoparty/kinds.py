@@ -20,10 +20,10 @@ from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import OFFSET, TruncatedSquare
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
-from parties.mpc.tuples import Square, Truncation, TupleKind
+from parties.mpc.tuples import Product, Square, Truncation, TupleKind
 from parties.mpc.twoparty.counting import Counter
 from parties.mpc.twoparty.lookup import Lookup, lookup, polynomial, several
-from parties.mpc.twoparty.role import Bit, Role
+from parties.mpc.twoparty.role import Bit, Role, own_number
 from parties.mpc.widening import Widen
 from privedge.errors import ShareError
 from privedge.sharing.ring import RING_BITS, Words
@@ -42,6 +42,7 @@ Kind: TypeAlias = (
     | Choice
     | Square
     | Widen
+    | Product
 )
 # Bits, and which of their products are wanted.
 _Wanted = tuple[Sequence[Bit], Lookup]
@@ -68,6 +69,8 @@ def recipe(kind: Kind) -> Recipe:
             return _square
         case Widen():
             return partial(_widen, kind.bits)
+        case Product():
+            return _product
 
 
 def _tree(kind: FusedRelu | Comparison | Pair | ExactTruncation) -> Recipe:
@@ -86,7 +89,9 @@ def elements_of(kind: TupleKind) -> int:
     """How many elements a tuple of such a kind has."""
     if isinstance(kind, Choice):
         return kind.indices
-    return kind.elements if isinstance(kind, TreeTuple) else int(np.prod(kind.free[0]))
+    if isinstance(kind, TreeTuple):
+        return kind.elements
+    return int(np.prod(kind.derived[0] if isinstance(kind, Product) else kind.free[0]))
 
 
 def of_one(kind: TupleKind) -> Kind:
@@ -100,6 +105,9 @@ def of_one(kind: TupleKind) -> Kind:
         return replace(kind, shape=(1,))
     if isinstance(kind, Truncation | Square | Widen):
         return replace(kind, shape=(1,))
+    # A factor of as many numbers as the result has is drawn bit by bit; the other one is spread.
+    if isinstance(kind, Product) and kind.op == "mul" and kind.derived[0] in kind.free:
+        return replace(kind, left=(1,), right=(1,))
     raise ShareError(f"two parties cannot make this kind of tuple: {kind.purpose}")
 
 
@@ -230,6 +238,14 @@ def _square(role: Role) -> Making:
     number, square = role.squared()
     yield
     return [number], [square]
+
+
+def _product(role: Role) -> Making:
+    """Of a factor that is drawn, and the given one."""
+    bits = role.bits(RING_BITS, both=True)
+    later = role.scaled(bits, role.given)
+    yield
+    return [own_number(bits), role.given], later()
 
 
 def _widen(bits: int, role: Role) -> Making:

@@ -43,7 +43,7 @@ from parties.mpc.twoparty.learned import (
     owner_axis,
     without,
 )
-from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
+from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt, given
 from privedge.errors import NotReady, TranscriptMismatch
 from privedge.sharing.ring import Words
 
@@ -190,9 +190,8 @@ class TwoParty:
 
     def tuple(self, kind: TupleKind) -> TupleShares:
         """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
-        made = chunks([kind])
         self._line.add(kind.purpose.encode())
-        shares = dealt([kind], self._made(made, lambda: None))[0]
+        shares = dealt([kind], self._made([kind], 0, lambda: None))[0]
         self._line.agree()
         return shares
 
@@ -232,7 +231,7 @@ class TwoParty:
         parts: dict[int, TupleShares | Ahead] = {}
         for first, places in enumerate(groups.values()):
             alike = [every[at] for at in places]
-            made = self._made(chunks(alike, first % 2), pause)
+            made = self._made(alike, first % 2, pause)
             parts.update(zip(places, dealt(alike, made), strict=True))
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
@@ -254,14 +253,18 @@ class TwoParty:
             raise TranscriptMismatch("making randomness: a nonce of the wrong length")
         return mine + theirs if self._index == 0 else theirs + mine
 
-    def _made(self, wanted: Iterator[Chunk], pause: Callable[[], None]) -> list[Parts]:
+    def _made(
+        self, alike: Sequence[TupleKind], first: int, pause: Callable[[], None]
+    ) -> list[Parts]:
+        """Tuples of one kind; `first` is the first giver."""
         made: list[Parts] = []
+        wanted, start = chunks(alike, first), given(alike, ring.fresh())
         while lot := list(islice(wanted, _TOGETHER)):
             pause()
-            made += self._lot(lot)
+            made += self._lot(lot, start)
         return made
 
-    def _lot(self, lot: Sequence[Chunk]) -> list[Parts]:
+    def _lot(self, lot: Sequence[Chunk], start: Words | None) -> list[Parts]:
         """This party's parts of some chunks: of all of them in each of four exchanges."""
         # 1. The extension: who chooses sends. Reverse transfers are chosen by the giver.
         rows = [(chunk.reverse if chunk.giver == self._index else chunk.forward) for chunk in lot]
@@ -276,9 +279,9 @@ class TwoParty:
             count = chunk.forward if gives else chunk.reverse
             pairs = self._sender.extend(count, chunk.width, message) if count else None
             if gives and pairs is not None:
-                roles.append(Giving(chunk, pairs, chosen, ring.fresh()))
+                roles.append(Giving(chunk, pairs, chosen, ring.fresh(), start))
             elif chosen is not None:
-                roles.append(Choosing(chunk, chosen, pairs, ring.fresh()))
+                roles.append(Choosing(chunk, chosen, pairs, ring.fresh(), start))
         return self._payloads(roles)
 
     def _payloads(self, roles: Sequence[Giving | Choosing]) -> list[Parts]:

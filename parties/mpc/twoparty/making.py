@@ -20,11 +20,11 @@ from parties.mpc.dealing import TupleShares
 from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.packing import words_for
 from parties.mpc.prg import KeyStream
-from parties.mpc.tuples import Shape, Sharing, TupleKind
+from parties.mpc.tuples import Product, Shape, Sharing, TupleKind
 from parties.mpc.twoparty.keys import WORD, Chosen, Pairs
 from parties.mpc.twoparty.kinds import Kind, Making, Parts, elements_of, of_one, recipe, transfers
 from parties.mpc.twoparty.messages import Reader
-from parties.mpc.twoparty.role import Chooser, Giver
+from parties.mpc.twoparty.role import Chooser, Giver, Role
 from privedge.errors import ShareError, TranscriptMismatch
 from privedge.sharing.ring import Words
 
@@ -33,9 +33,14 @@ CHUNK_WORDS = 64
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some words of elements. `giver`: the party in the role S. `kind`: for one element."""
+    """Words `start` to `start + width` of the elements that are made together.
+
+    giver: the party in the role S.
+    kind: for one element.
+    """
 
     kind: Kind
+    start: int
     width: int
     giver: int
 
@@ -58,23 +63,44 @@ def chunks(kinds: Sequence[TupleKind], first: int = 0) -> Iterator[Chunk]:
     one = of_one(kinds[0])
     if any(of_one(kind) != one for kind in kinds):
         raise ShareError("tuples of different kinds cannot be made together")
-    left = sum(words_for(elements_of(kind)) for kind in kinds)
-    giver = first
-    while left:
-        width = min(left, CHUNK_WORDS)
-        yield Chunk(one, width, giver)
-        left -= width
-        giver = 1 - giver
+    whole = sum(words_for(elements_of(kind)) for kind in kinds)
+    for number, start in enumerate(range(0, whole, CHUNK_WORDS)):
+        yield Chunk(one, start, min(CHUNK_WORDS, whole - start), (first + number) % 2)
+
+
+def given(kinds: Sequence[TupleKind], random: KeyStream) -> Words | None:
+    """A party's fresh shares of what tuples of one kind start from, for all their elements,
+    (64, W): the factors of products that fewer numbers may have than the result; else None.
+
+    Public shapes say which elements have the same number. `random`: fresh.
+    """
+    spread = []
+    for kind in kinds:
+        if isinstance(kind, Product):
+            whole, fewer = _factors(kind)
+            numbers: Words = random.take(fewer).numpy().view(np.uint64)
+            words = np.zeros((WORD, words_for(elements_of(kind))), np.uint64)
+            words.reshape(-1)[: elements_of(kind)] = np.broadcast_to(numbers, whole).reshape(-1)
+            spread.append(words)
+    return np.concatenate(spread, axis=1) if spread else None
 
 
 class Choosing:
     """P's side of one chunk."""
 
     def __init__(
-        self, chunk: Chunk, chosen: Chosen, pairs: Pairs | None, random: KeyStream
+        self,
+        chunk: Chunk,
+        chosen: Chosen,
+        pairs: Pairs | None,
+        random: KeyStream,
+        given: Words | None = None,
     ) -> None:
-        """`chosen`, `pairs`: the chunk's forward and reverse transfers. `random`: fresh."""
+        """`chosen`, `pairs`: the chunk's forward and reverse transfers. `random`: fresh. `given`:
+        this party's, of all chunks.
+        """
         self._role = Chooser(chosen, pairs, random)
+        _give(self._role, chunk, given)
         self._making = recipe(chunk.kind)(self._role)
 
     def answer(self, message: bytes) -> bytes:
@@ -96,10 +122,18 @@ class Giving:
     """S's side of one chunk. `message` is number 2."""
 
     def __init__(
-        self, chunk: Chunk, pairs: Pairs, chosen: Chosen | None, random: KeyStream
+        self,
+        chunk: Chunk,
+        pairs: Pairs,
+        chosen: Chosen | None,
+        random: KeyStream,
+        given: Words | None = None,
     ) -> None:
-        """`pairs`, `chosen`: the chunk's forward and reverse transfers. `random`: fresh."""
+        """`pairs`, `chosen`: the chunk's forward and reverse transfers. `random`: fresh. `given`:
+        this party's, of all chunks.
+        """
         self._role = Giver(pairs, chosen, random)
+        _give(self._role, chunk, given)
         self._making = recipe(chunk.kind)(self._role)
         next(self._making)
         self.message = self._role.sent.message()
@@ -118,16 +152,43 @@ def dealt(kinds: Sequence[TupleKind], made: Sequence[Parts]) -> list[TupleShares
     shares, at = [], 0
     for kind in kinds:
         place = at, words_for(elements_of(kind))
+        free = [parts[0] for parts in made]
+        derived = [parts[1] for parts in made]
         shares.append(
             TupleShares(
-                _cut(kind, kind.free, kind.free_sharing, [parts[0] for parts in made], place),
-                _cut(kind, kind.derived, kind.derived_sharing, [parts[1] for parts in made], place),
+                _factors_of(kind, free, place)
+                if isinstance(kind, Product)
+                else _cut(kind, kind.free, kind.free_sharing, free, place),
+                _cut(kind, kind.derived, kind.derived_sharing, derived, place),
             )
         )
         at += place[1]
     if at != sum(_width(parts) for parts in made):
         raise TranscriptMismatch("making randomness: tuples and chunks are not of one size")
     return shares
+
+
+def _give(role: Role, chunk: Chunk, given: Words | None) -> None:
+    if given is not None:
+        role.given = given[:, chunk.start : chunk.start + chunk.width].reshape(-1)
+
+
+def _factors(kind: Product) -> tuple[Shape, Shape]:
+    """The shape of the factor that is drawn, which is the result's, and that of the given one."""
+    (result,) = kind.derived
+    return (result, kind.right) if kind.left == result else (result, kind.left)
+
+
+def _factors_of(
+    kind: Product, made: Sequence[Sequence[Words]], place: tuple[int, int]
+) -> list[torch.Tensor]:
+    """Both masks, as the kind has them: of the given one each number once."""
+    whole, fewer = _factors(kind)
+    drawn, spread = _cut(kind, [whole, whole], kind.free_sharing, made, place)
+    for axis, size in enumerate((*[1] * (len(whole) - len(fewer)), *fewer)):
+        spread = spread.narrow(axis, 0, size)
+    given = spread.reshape(fewer).contiguous()
+    return [drawn, given] if kind.left == whole else [given, drawn]
 
 
 def _cut(

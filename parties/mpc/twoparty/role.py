@@ -7,6 +7,7 @@ of transfers, and computes additive and XOR shares of functions of them:
     lookups    products of bits (lookup.py)
     times      a bit times numbers: each party's share of the number, times the other's of the bit
     crossed    the product of a number that S has and one that P has
+    scaled     a number of 64 bits times a number that was there before
 
 "forward" transfers are chosen by P, "reverse" ones by S. The messages of one making:
 
@@ -72,6 +73,8 @@ class Role(ABC):
         self.elements = width * WORD
         self.received: Reader
         self.sent = Writer()
+        # This party's shares (n,) of what was there before, for kinds that start from something.
+        self.given = self.zero
         self._left = [iter(range(forward)), iter(range(reverse))]
         self._random = random
 
@@ -106,6 +109,12 @@ class Role(ABC):
     @abstractmethod
     def crossed(self, number: Words) -> Later:
         """Additive shares of twice the product of the number (n,) that S has and the one P has."""
+
+    @abstractmethod
+    def scaled(self, bits: Sequence[Bit], number: Words) -> Later:
+        """Additive shares of x times a number (n,), where a party's share of x is its shares of 64
+        bits (drawn as `both`), as a number.
+        """
 
     @abstractmethod
     def squared(self) -> tuple[Words, Words]:
@@ -212,6 +221,15 @@ class Chooser(Role):
             pads = self._reverse.pads(self._row(True))
             own = _swapped((pads[0][:, 0], pads[1][:, 0]), np.uint64(0) - bits_of(theirs[at]))
             share += self._correlate(own, number, RING_BITS - 1 - at) << np.uint64(at + 1)
+        return lambda: [share]
+
+    def scaled(self, bits: Sequence[Bit], number: Words) -> Later:
+        share = own_number(bits) * number
+        for at, bit in enumerate(bits):
+            pad, (zero, one) = self._chosen.pad(bit.forward), self._reverse.pads(bit.reverse)
+            part = self._correlated(pad[:, 0], bit.mask, RING_BITS - at)
+            part += self._correlate((zero[:, 0], one[:, 0]), number, RING_BITS - at)
+            share += part << np.uint64(at)
         return lambda: [share]
 
     def squared(self) -> tuple[Words, Words]:
@@ -327,6 +345,23 @@ class Giver(Role):
                 part = self._correlated(pad, mask, RING_BITS - 1 - at)
                 share += part << np.uint64(at + 1)
             return [share]
+
+        return later
+
+    def scaled(self, bits: Sequence[Bit], number: Words) -> Later:
+        share = own_number(bits) * number
+        for at, bit in enumerate(bits):
+            zero, one = self._pairs.pads(bit.forward)
+            part = self._correlate((zero[:, 0], one[:, 0]), number, RING_BITS - at)
+            share += part << np.uint64(at)
+
+        def later() -> list[Words]:
+            whole = share.copy()
+            for at, bit in enumerate(bits):
+                pad = self._reverse.pad(bit.reverse)[:, 0]
+                part = self._correlated(pad, bit.mask, RING_BITS - at)
+                whole += part << np.uint64(at)
+            return [whole]
 
         return later
 

@@ -167,7 +167,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             mean_share=snapshot.cohort.mean_share,
             owners=snapshot.owners,
             snapshot_id=snapshot.id,
-            max_batch=self._models.limits.max_batch,
+            max_batch=snapshot.cohort.rows(self._models.limits.max_batch),
             enrolment_check=snapshot.cohort.enrolment_check,
             enrolment_on_match=snapshot.cohort.enrolment_on_match,
             model_check=snapshot.cohort.model_check.word if snapshot.cohort.model_check else "",

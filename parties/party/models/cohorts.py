@@ -28,7 +28,7 @@ from privedge.ran.any_spec import Spec
 from privedge.ran.presets import behind_encoder, preset
 from privedge.ran.probes import Probes
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import Conv, ImageShape, RanSpec, SampleNorm, Subspace
+from privedge.ran.spec import Conv, ImageShape, RanSpec, Subspace
 from privedge.sharing.known import never_unknown
 
 # What two parties alone can multiply with: inputs of a layer that all owners share, and pixels of
@@ -99,6 +99,16 @@ class Cohort:
     def spec_digest(self) -> str:
         """SHA-256 (hex) of the architecture; every manifest carries it."""
         return self.spec.digest()
+
+    @cached_property
+    def _most_rows(self) -> int | None:
+        return self.spec.most_rows if isinstance(self.spec, ModelSpec) else None
+
+    def rows(self, limit: int) -> int:
+        """The most rows of a query and of a run, where the party takes up to `limit`: fewer of a
+        large model that is no RAN.
+        """
+        return limit if self._most_rows is None else min(limit, self._most_rows)
 
     def cautions(self, owners: int = 0) -> tuple[str, ...]:
         """What its operator should know of its rule for "unknown" and of its budget, a line each.
@@ -329,11 +339,6 @@ def _of_model(section: CohortSection) -> Cohort:
 
 
 def _check_two_parties_can(spec: RanSpec) -> None:
-    if any(isinstance(layer, SampleNorm) for layer in spec.layers):
-        raise ConfigError(
-            "randomness = two-party has no products for layers that normalise yet; use another "
-            "preset, or a dealer"
-        )
     if any(isinstance(layer, Conv) for layer in spec.layers):
         if math.prod(spec.input_shape[1:]) > MOST_PIXELS:
             raise ConfigError(

@@ -84,8 +84,12 @@ class BatchQueue:
             return now + rest_s
         free = self._free(kind)
         came = min(query.ready or query.arrived for query in free)
-        full = free[0].alone or sum(query.images for query in free) >= self._max_images
+        full = free[0].alone or sum(query.images for query in free) >= self._most(kind)
         return came if full else came + self._delay_s
+
+    def _most(self, kind: Kind) -> int:
+        """The most images of a run: fewer where one model is large."""
+        return self._queues[kind][0].snapshot.cohort.rows(self._max_images)
 
     def _free(self, kind: Kind) -> list[PendingQuery]:
         return self._turns.may_begin(self._queues[kind])
@@ -93,7 +97,7 @@ class BatchQueue:
     def _cut_off(self, kind: Kind) -> list[PendingQuery]:
         queue = self._queues[kind]
         chosen = self._turns.first_of(self._free(kind))
-        taken = chosen[: together([query.images for query in chosen], self._max_images)]
+        taken = chosen[: together([query.images for query in chosen], self._most(kind))]
         self._turns.begin(taken)
         for query in taken:
             queue.remove(query)

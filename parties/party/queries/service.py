@@ -122,8 +122,8 @@ class QueryService:
         batch, *sample = question.shape
         if tuple(sample) != snapshot.cohort.spec.input_shape:
             raise ShareError("query: its shape is not that of the cohort's architecture")
-        if batch > self._config.limits.max_batch:
-            raise LimitExceeded(f"query: at most {self._config.limits.max_batch} images at once")
+        if batch > (most := snapshot.cohort.rows(self._config.limits.max_batch)):
+            raise LimitExceeded(f"query: at most {most} images at once")
         if question.again and batch > ROWS_ASKED_AGAIN:
             raise LimitExceeded(f"query: at most {ROWS_ASKED_AGAIN} images to settle a doubt")
         if question.one_subject and batch > MAX_IMAGES_OF_ONE_SUBJECT:

@@ -92,6 +92,7 @@ class SnapshotFeed:
             PoolLevel(snapshot.cohort.name, batch, 0, settings.bundles)
             for snapshot in snapshots
             for batch in settings.batches
+            if batch == snapshot.cohort.rows(batch)
         ]
 
 

@@ -11,6 +11,7 @@ from parties.config.sections import PoolSection
 from parties.mpc.audit import opened_of
 from parties.worker.snapshot_cache import Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method, Task
+from privedge.graph.spec import ModelSpec
 
 # How many kinds of recent queries are remembered: batch sizes differ, and few come often.
 _RECENT = 8
@@ -81,6 +82,7 @@ class PoolTargets:
             Kind(snapshot.id, (batch, *snapshot.spec.input_shape))
             for snapshot in snapshots
             for batch in self._settings.batches
+            if not isinstance(snapshot.spec, ModelSpec) or batch <= snapshot.spec.most_rows
         ]
         return [*recent, *(kind for kind in usual if kind not in recent)]
 

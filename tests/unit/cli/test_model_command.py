@@ -41,6 +41,15 @@ def test_a_graph_and_a_model_are_written(net: Path) -> None:
     assert (net.parent / "net.model").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_name_is_made_of_the_files_and_labels_have_no_spaces_around(net: Path) -> None:
+    odd = net.rename(net.parent / "Net 1 (final)!.onnx")
+    exported(odd, "--labels", " no , yes,")
+    assert not (net.parent / "net.json").exists()  # an empty label
+    exported(odd, "--labels", " no , yes")
+    spec = ModelSpec.from_json((net.parent / "net.json").read_text())
+    assert (spec.name, spec.labels) == ("net-1-final", ("no", "yes"))
+
+
 def test_nothing_is_replaced_unless_told(net: Path) -> None:
     (net.parent / "net.json").write_text("precious")
     refused = exported(net).exception
@@ -61,6 +70,9 @@ def test_inspect_shows_layers_and_how_large_values_become(net: Path) -> None:
     np.savez(net.parent / "x.npz", inputs=np.full((5, 4), 200.0))
     shown = run("inspect", net.parent / "net.model", "--inputs", net.parent / "x.npz")
     assert "warning: values come near 32768" in shown.output
+    assert (
+        "warning: these inputs reach 200, and clients can ask with values below 64" in shown.output
+    )
 
 
 def test_other_inputs_are_refused(net: Path) -> None:

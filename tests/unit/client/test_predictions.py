@@ -1,10 +1,13 @@
 """What a client sends to a served model, and how it reads what comes back."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from privedge.client.cohort import Cohort
 from privedge.client.predictions import Prediction, read, require_no_canaries
 from privedge.errors import ConfigError, ImageError, IntegrityError
 from privedge.graph.spec import ModelSpec
@@ -57,6 +60,10 @@ def test_shares_that_do_not_belong_together_are_no_scores():
         read(words([0, 0]), SCORES, 1)
 
 
+def test_nobody_expects_a_model_that_is_no_ran_to_answer_unknown():
+    assert Cohort("net", LABEL, 1.0, ("ana",), "0" * 64, 64).never_unknown == ""
+
+
 def test_inputs_are_floats_of_the_graphs_shape(tmp_path):
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
     np.savez(tmp_path / "x.npz", inputs=x, more=x)
@@ -72,10 +79,14 @@ def test_inputs_are_floats_of_the_graphs_shape(tmp_path):
         (np.zeros((0, 4)), "must have the shape"),
         (np.zeros((2, 4), np.int64), "must be floats"),
         (np.full((1, 4), np.nan), "not finite"),
-        (np.array([object()]), "must be floats"),
-        ([["no"]], "must be floats"),
+        (np.array([object()]), "give one npz"),
+        ([["no"]], "give one npz"),
+        ([Path("a.png"), Path("b.png")], "give one npz"),
+        ([[1.0, 2.0], [3.0]], "give one npz"),
+        (torch.ones(1, 4, requires_grad=True), "give one npz"),
+        (None, "give one npz"),
     ],
-    ids=["shape", "none", "integers", "nan", "objects", "text"],
+    ids=["shape", "none", "integers", "nan", "objects", "text", "paths", "ragged", "graph", "nil"],
 )
 def test_other_inputs_are_refused(given, said):
     with pytest.raises(ImageError, match=said):

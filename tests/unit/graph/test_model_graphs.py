@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from privedge.errors import CheckpointError
+from privedge.graph.layers import comparisons
 from privedge.graph.spec import MAX_JSON_BYTES, ModelSpec, outputs_of
 from privedge.ran.any_spec import of_model, of_rans, spec_from_json
 from privedge.ran.presets import preset
@@ -51,6 +52,41 @@ def test_a_spec_survives_its_text_and_says_its_shapes():
     assert (spec.width, spec.classes, spec.fractional_bits) == (3, 3, 4)
 
 
+SIGNAL: dict[str, Any] = {
+    **SOUND,
+    "input": [3, 128],
+    "layers": [
+        {"kind": "conv", "channels": 8, "kernel": [1, 5], "padding": [0, 2], "stride": 2},
+        {"kind": "max_pool", "window": 4, "stride": 2},
+        {"kind": "add", "plus": 1},
+        {"kind": "average_pool", "window": [1, 31], "stride": 1},
+        {"kind": "flatten"},
+        {"kind": "dense", "features": 3},
+    ],
+}
+
+
+def test_a_signal_stays_a_signal():
+    spec = ModelSpec.from_json(json.dumps(SIGNAL))
+    SCHEMA.validate(json.loads(spec.to_json()))
+    assert spec.shapes() == [(8, 64), (8, 31), (8, 31), (8, 1), (8,), (3,)]
+    assert spec.parameters()["0.weight"] == (8, 3, 1, 5)
+    assert comparisons(spec.layers[1], (8, 64), (8, 31)) == 8 * 31 * 6
+
+
+def test_fewer_samples_of_a_large_model_fit_into_one_run():
+    small = ModelSpec.from_json(json.dumps(SOUND))
+    assert small.most_rows > 64
+    layers = [{**CONV, "channels": 16}, {"kind": "relu"}, *SOUND["layers"][7:]]
+    large = ModelSpec.from_json(json.dumps({**SOUND, "input": [4, 128, 128], "layers": layers}))
+    # 16 * 128 * 128 comparisons of one sample, of 2^22.
+    assert large.most_rows == 16
+    wide = {"kind": "conv", "channels": 1, "kernel": [16, 16]}
+    layers = [wide, {"kind": "flatten"}, SOUND["layers"][8]]
+    unfolded = ModelSpec.from_json(json.dumps({**SOUND, "input": [1, 64, 64], "layers": layers}))
+    assert unfolded.most_rows == (1 << 24) // (256 * 49 * 49)
+
+
 def test_the_digest_covers_what_may_leave():
     digests = {
         ModelSpec.from_json(json.dumps({**SOUND, "outputs": outputs})).digest()
@@ -77,6 +113,8 @@ def test_the_digest_covers_what_may_leave():
         {"outputs": {"kind": "weights"}},
         {"outputs": {"kind": "rounded", "bits": 13}},
         {"labels": ["a\nb", "c", "d"]},
+        {"labels": ["a\x9b2Jb", "c", "d"]},
+        {"labels": ["a\u202eb", "c", "d"]},
         {"more": 1},
     ],
     ids=lambda change: json.dumps(change)[:40],
@@ -101,6 +139,25 @@ def test_what_is_not_on_the_list_is_refused_in_one_line(change):
         ({"layers": [{"kind": "add", "plus": 5}]}, "takes the output of a layer that comes later"),
         ({"layers": [CONV, {"kind": "add", "plus": -1}]}, "what is added has other shapes"),
         ({"layers": [{**CONV, "kernel": [11, 1]}]}, "its window is larger than its input"),
+        ({"input": [3, 9], "layers": [CONV]}, "is a signal; its window needs height 1"),
+        (
+            {"input": [3, 9], "layers": [{"kind": "average_pool", "window": [2, 2], "stride": 1}]},
+            "is a signal; its window needs height 1",
+        ),
+        (
+            {"input": [3, 9], "layers": [{**SIGNAL["layers"][0], "kernel": [1, 15]}]},
+            "its window is larger than its input",
+        ),
+        ({"input": [9], "layers": [CONV]}, r"needs \(channels, length\) or \(channels, height, w"),
+        (
+            {"input": [1, 4097], "layers": [{"kind": "average_pool", "window": [1, 4097],
+                                            "stride": 1}]},
+            "window.1: Input should be less than or equal to 4096",
+        ),
+        (
+            {"layers": [{"kind": "average_pool", "window": [128, 64], "stride": 1}]},
+            "a mean is of at most 4096 values",
+        ),
         ({"input": [4, 65536, 65536]}, "values in one layer are more than"),
         (
             {"input": [8192], "layers": [{"kind": "dense", "features": 8192}] * 2
@@ -108,9 +165,14 @@ def test_what_is_not_on_the_list_is_refused_in_one_line(change):
             "parameters are more than",
         ),
         (
-            {"input": [256, 32, 32], "layers": [{**CONV, "channels": 256, "kernel": [15, 15],
-                                                "padding": [7, 7]}, *SOUND["layers"][7:]]},
+            {"input": [64, 32, 32], "layers": [{**CONV, "channels": 256, "kernel": [9, 9],
+                                               "padding": [4, 4]}, *SOUND["layers"][7:]]},
             "products are more than",
+        ),
+        (
+            {"input": [4, 256, 256], "layers": [{**CONV, "channels": 1, "kernel": [16, 16]},
+                                               *SOUND["layers"][7:]]},
+            "numbers in the windows of one layer are more than",
         ),
         (
             {"input": [4, 128, 128], "layers": [{"kind": "relu"}] * 20 + SOUND["layers"][7:]},

@@ -15,10 +15,14 @@ from privedge.sharing.question import Question, new_query_id
 
 
 def a_query(
-    images: int = 1, *, snapshot: str = "s1", cohort: str = "digits", **changes
+    images: int = 1, *, snapshot: str = "s1", cohort: str = "digits", rows: int = 64, **changes
 ) -> PendingQuery:
+    """`rows`: the most that a run of its cohort's models may have."""
     question = Question(new_query_id(), cohort, snapshot, (images, 4), **changes)
-    query = PendingQuery(question, SimpleNamespace(id=snapshot), b"", "carla", Deadline.after(60))
+    pinned = SimpleNamespace(
+        id=snapshot, cohort=SimpleNamespace(rows=lambda limit: min(limit, rows))
+    )
+    query = PendingQuery(question, pinned, b"", "carla", Deadline.after(60))
     query.ready = query.arrived
     return query
 
@@ -50,6 +54,13 @@ def test_a_run_is_the_longest_start_of_the_queue_whose_images_are_a_power_of_two
 )
 def test_examples_of_runs(images, taken):
     assert together(images, 64) == taken
+
+
+def test_a_run_of_a_large_model_has_fewer_images():
+    batch_queue = a_queue()
+    queries = filled(batch_queue, [a_query(rows=2) for _ in range(5)])
+    assert batch_queue.take() == queries[:2]
+    assert batch_queue.take() == queries[2:4]
 
 
 def test_queries_are_taken_in_the_order_in_which_they_came():

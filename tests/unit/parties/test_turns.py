@@ -16,7 +16,8 @@ from privedge.sharing.question import Question, new_query_id
 
 def a_query(client: str, images: int = 1, **changes) -> PendingQuery:
     question = Question(new_query_id(), "digits", "s1", (images, 4), **changes)
-    query = PendingQuery(question, SimpleNamespace(id="s1"), b"", client, Deadline.after(60))
+    pinned = SimpleNamespace(id="s1", cohort=SimpleNamespace(rows=lambda limit: limit))
+    query = PendingQuery(question, pinned, b"", client, Deadline.after(60))
     query.ready = query.arrived
     return query
 

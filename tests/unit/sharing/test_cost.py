@@ -1,5 +1,9 @@
 """Costs of several queries add up, phase by phase."""
 
+import dataclasses
+
+import pytest
+
 from privedge.sharing.cost import Cost, Phase
 
 
@@ -18,3 +22,16 @@ def test_costs_add_up_and_phases_by_name_in_the_order_they_first_came():
         1.5,
         (Phase("weights", 1, 10), Phase("network", 5, 45), Phase("decision", 1, 15)),
     )
+
+
+def test_nothing_costs_nothing():
+    some = Cost(3, 30, 5, 0.5, 0.25, 1.0, 0.75, (Phase("weights", 1, 10),))
+    assert Cost().plus(some) == some.plus(Cost()) == some
+    assert Phase("weights").plus(Phase("weights", 1, 10)) == Phase("weights", 1, 10)
+    assert Cost() == Cost(0, 0, 0, 0.0, 0.0, 0.0, 0.0, ())
+
+
+@pytest.mark.parametrize("cost", [Cost(1), Phase("network", 1)])
+def test_a_cost_that_was_told_cannot_be_changed(cost):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cost.rounds = 0

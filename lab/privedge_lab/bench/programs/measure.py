@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from privedge_lab.bench.children import Children
+from privedge_lab.bench.children import Children, module
 from privedge_lab.bench.programs import ours, served
 from privedge_lab.bench.programs.written import LENET, PROGRAMS, Program
 
-_START_S = 120.0
+_START_S = 600.0
 _LIMIT_S = 600.0
 _PARTIES = ("party0", "party1")
 _MODULE = "privedge_lab.bench.programs.stock"
@@ -54,7 +54,7 @@ def _published() -> Iterator[Children]:
         folder = Path(scratch)
         with Children("a CrypTen process", folder) as children:
             for rank, name in enumerate((*_PARTIES, "dealer")):
-                children.start(name, _MODULE, [str(rank)], _place(folder, rank))
+                children.start(name, module(_MODULE, str(rank)), _place(folder, rank))
             children.hear(_PARTIES, _START_S)
             yield children
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from privedge_lab.bench.children import Children
+from privedge_lab.bench.children import Children, module
 
 _START_S = 120.0
 _PARTIES = ("party0", "party1")
@@ -45,8 +45,9 @@ class Group:
         with ExitStack() as stack:
             stack.enter_context(self._children)
             for rank, name in enumerate(_RANKS):
-                arguments = [self._engine, str(rank), str(self._folder)]
-                self._children.start(name, "privedge_lab.bench.stock", arguments, self._place(rank))
+                arguments = self._engine, str(rank), str(self._folder)
+                command = module("privedge_lab.bench.stock", *arguments)
+                self._children.start(name, command, self._place(rank))
             self._children.hear(_PARTIES, _START_S)
             self._running = stack.pop_all()
         return self

@@ -15,6 +15,7 @@ from privedge_lab.report.blocks import Block, Heading, Missing, Paragraph, Secti
 from privedge_lab.report.reader import File, Found
 from privedge_lab.results.rows.bench import (
     MemoryRow,
+    PeerRow,
     ProductRow,
     QueryRow,
     ThroughputRow,
@@ -30,7 +31,9 @@ QUERY = "privedge bench query --preset subspace32 --owners 10 --json > DIR/bench
 def section(found: Found) -> Section:
     """Queries in full, other benches as they are."""
     queries = found.of(QueryRow)
-    others: list[File[Row]] = found.of(ThroughputRow, UploadRow, MemoryRow, TrainRow, ProductRow)
+    others: list[File[Row]] = found.of(
+        *(ThroughputRow, UploadRow, MemoryRow, TrainRow, ProductRow, PeerRow)
+    )
     blocks: list[Block] = []
     if queries or others:
         blocks.append(

@@ -137,3 +137,17 @@ class ProductRow(Row):
     kind: Text
     torch_int64_gmacs: Figure
     ours_gmacs: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerRow(Row):
+    """A query that makes all it needs while it runs, of ours or of others. Median seconds; bytes
+    both ways, a dealer's too; `max_error` is that of the mean squared errors.
+    """
+
+    system: Text
+    preset: Text
+    owners: Figure
+    seconds: Figure
+    bytes: Figure
+    max_error: Figure

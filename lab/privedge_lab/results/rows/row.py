@@ -52,6 +52,11 @@ class Row(Part):
         read = {name: reader(given.get(name)) for name, reader in _readers(cls).items()}
         return cls(**read, stored=given)
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """Of its fields, as they are stored."""
+        return list(_readers(cls))
+
     def as_stored(self) -> Raw:
         """What it was read from; of a new row, what will be stored."""
         return self.to_json() if self.stored is None else self.stored

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privedge_lab.bench.processor import described, processor
-from privedge_lab.cli import bench
+from privedge_lab.cli import bench_rows
 from privedge_lab.results.registry import PRINTED
 
 # As long as the list of a real one, with what counts at its end.
@@ -45,9 +45,11 @@ def test_this_machine_has_a_processor():
     assert processor() == processor() != ""
 
 
-@pytest.mark.parametrize("key", sorted(PRINTED))
-def test_every_bench_names_the_processor(key, capsys):
-    bench._show(PRINTED[key], [], True, lambda _rows: None)
+@pytest.mark.parametrize(
+    ("key", "name"), [(key, name) for key, names in PRINTED.items() for name in names]
+)
+def test_every_bench_names_the_processor(key, name, capsys):
+    bench_rows.show(name, [], True, lambda _rows: None)
     assert json.loads(capsys.readouterr().out) == {"processor": processor(), key: []}
-    bench._show(PRINTED[key], [], False, lambda _rows: None)
+    bench_rows.show(name, [], False, lambda _rows: None)
     assert capsys.readouterr().out == f"processor: {processor()}\n"

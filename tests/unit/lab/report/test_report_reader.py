@@ -42,6 +42,13 @@ def test_rows_that_a_bench_printed_are_told_from_stored_ones_by_their_processor(
     ]
 
 
+def test_rows_of_two_benches_under_one_key_are_told_apart_by_their_fields(tmp_path):
+    row = {"system": "spu-cheetah", "preset": "conv32", "owners": 1, "seconds": 3.8}
+    (tmp_path / "b.json").write_text(json.dumps({"processor": "AMD EPYC", "rows": [row]}))
+    (source,) = reader.read([tmp_path]).sources
+    assert source.experiment == "bench peers"
+
+
 @pytest.mark.parametrize("named", [None, 3, [], ""])
 def test_a_processor_that_is_no_name_is_left_out(named, tmp_path):
     (tmp_path / "b.json").write_text(json.dumps({"processor": named, "uploads": [{}]}))

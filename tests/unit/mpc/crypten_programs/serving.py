@@ -61,6 +61,22 @@ ALL = {
     ],
 }
 
+# A sensor's: three axes, and as many steps as there are.
+SIGNALS = {
+    "name": "signals",
+    "input": [3, 32],
+    "layers": [
+        {"kind": "conv", "channels": 6, "kernel": [1, 5], "padding": [0, 2]},
+        {"kind": "relu"},
+        {"kind": "max_pool", "window": 3, "stride": 2},
+        {"kind": "conv", "channels": 6, "kernel": [1, 3], "stride": 2},
+        {"kind": "square"},
+        {"kind": "average_pool", "window": [1, 7], "stride": 1},
+        {"kind": "flatten"},
+        {"kind": "dense", "features": 4},
+    ],
+}
+
 _FLAT = {"kind": "flatten"}
 # One layer of each kind with numbers of its own; a score is what it gives, or a sum of that.
 KINDS = {
@@ -144,6 +160,8 @@ def clear(spec: ModelSpec, parameters: dict[str, np.ndarray], inputs: np.ndarray
 def _applied(layer: Any, at: int, x: Any, given: Any) -> torch.Tensor:
     functions: Any = torch.nn.functional
     weights = given.get(f"{at}.weight"), given.get(f"{at}.bias")
+    if layer.kind in ("conv", "max_pool", "average_pool") and x.dim() == 3:
+        return _of_signal(layer, x, weights)
     made = {
         "conv": lambda: functions.conv2d(x, *weights, layer.stride, layer.padding),
         "dense": lambda: functions.linear(x, *weights),
@@ -154,3 +172,13 @@ def _applied(layer: Any, at: int, x: Any, given: Any) -> torch.Tensor:
         "flatten": lambda: x.flatten(1),
     }
     return made[layer.kind]()
+
+
+def _of_signal(layer: Any, x: Any, weights: Any) -> torch.Tensor:
+    functions: Any = torch.nn.functional
+    if layer.kind == "max_pool":
+        return functions.max_pool1d(x, layer.window, layer.stride)
+    if layer.kind == "average_pool":
+        return functions.avg_pool1d(x, layer.window[1], layer.stride)
+    weight, bias = weights
+    return functions.conv1d(x, weight.squeeze(2), bias, layer.stride, layer.padding[1])

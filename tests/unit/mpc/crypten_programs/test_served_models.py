@@ -10,6 +10,7 @@ from tests.unit.mpc.crypten_programs.serving import (
     KINDS,
     LENET,
     LOGISTIC,
+    SIGNALS,
     asked,
     clear,
     drawn,
@@ -27,7 +28,7 @@ def inputs(spec, count: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, (count, *spec.input))
 
 
-@pytest.mark.parametrize("graph", [LOGISTIC, ALL, LENET], ids=lambda graph: graph["name"])
+@pytest.mark.parametrize("graph", [LOGISTIC, ALL, LENET, SIGNALS], ids=lambda graph: graph["name"])
 def test_scores_are_those_in_the_clear(graph: dict) -> None:
     spec = spec_of(graph, SCORES)
     parameters, x = drawn(spec, 7), inputs(spec, 3)
@@ -128,6 +129,7 @@ def test_a_label_of_words_out_of_range_is_one_or_none(scores: int) -> None:
 BOUNDS = [
     pytest.param(LOGISTIC, 8, id="logistic"),
     pytest.param(LENET, 8, id="lenet"),
+    pytest.param(SIGNALS, 8, id="signals"),
     pytest.param(ALL, 40, id="all"),
     *(pytest.param(kind_of(name), 8, id=name) for name in KINDS),
 ]

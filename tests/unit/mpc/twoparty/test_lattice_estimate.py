@@ -3,7 +3,7 @@
 import pytest
 
 from parties.mpc.twoparty import ring
-from tools import lattice
+from tools import lattice, lattice_estimate
 
 
 # HomomorphicEncryption.org (2018), table 1: ternary secrets, 128 bits, classical attacks.
@@ -16,3 +16,9 @@ def test_ours_are_not_below_what_the_standard_asks() -> None:
     assert lattice.standard_bits(ring.DEGREE, ring.Q_BITS) >= 128
     # More room between message and modulus costs security.
     assert lattice.standard_bits(ring.DEGREE, ring.Q_BITS + 27) < 128
+
+
+def test_the_estimator_is_asked_about_the_parameters_in_use() -> None:
+    """Its tool runs without anything of ours, so it has them once more."""
+    asked = lattice_estimate.DEGREE, lattice_estimate.Q_BITS, lattice_estimate.ERROR_PAIRS
+    assert asked == (ring.DEGREE, ring.Q_BITS, ring.ERROR_PAIRS)

@@ -24,6 +24,17 @@ from tests.unit.mpc.twoparty.together import Pairing, assert_right
 _PAIRING = Pairing()
 
 _SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=3).map(tuple)
+
+
+@st.composite
+def _products(draw: st.DrawFn) -> Product:
+    """A factor of the result's shape, on either side, and one that has 1 in place of some axes."""
+    whole = draw(_SHAPES)
+    fewer = tuple(draw(st.sampled_from([1, size])) for size in whole)[draw(st.integers(0, 2)) :]
+    left, right = draw(st.permutations([whole, fewer]))
+    return Product("mul", left, right)
+
+
 _KINDS: st.SearchStrategy[TupleKind] = st.one_of(
     st.builds(Comparison, _SHAPES, st.sampled_from(sorted(NIBBLES))),
     st.builds(Pair, _SHAPES, st.sampled_from(sorted(NIBBLES)), st.integers(0, 3)),
@@ -33,6 +44,7 @@ _KINDS: st.SearchStrategy[TupleKind] = st.one_of(
     st.builds(Truncation, _SHAPES, st.integers(1, 63)),
     st.builds(TruncatedSquare, _SHAPES, st.integers(1, 61)),
     st.builds(Square, _SHAPES),
+    _products(),
     st.builds(Widen, _SHAPES, st.integers(4, 62)),
     st.builds(Choice, st.integers(1, 70), st.integers(0, 3), st.integers(1, MAX_BITS)),
 )
@@ -43,6 +55,7 @@ _LARGE = [
     Pair((1000,), 39, 2),
     TruncatedSquare((1000,), 16),
     Truncation((1000,), 16),
+    Product("mul", (10, 820), (10, 1)),
     Choice(9, 2, MAX_BITS),
     ExactTruncation((1000,), 16),
     FusedRelu((1000,), 16, exact=True),
@@ -79,6 +92,14 @@ def test_tuples_of_one_kind_are_made_together(sizes: list[int]) -> None:
         assert_right(kind, zero, one)
 
 
+def test_products_of_one_kind_are_made_together() -> None:
+    """Whatever the shapes of their factors, and where a chunk ends within a tuple."""
+    shapes = [((3, 1), (3, 1500)), ((2, 5), (2, 5)), ((4, 900), (900,)), ((1,), (1,))]
+    kinds = [Product("mul", *factors) for factors in shapes]
+    for kind, zero, one in zip(kinds, *_PAIRING.tuples(kinds), strict=True):
+        assert_right(kind, zero, one)
+
+
 def test_a_share_alone_is_no_more_than_random() -> None:
     """How many bits of each part are 1, of what one party has of 4,096 elements."""
     kind = FusedRelu((4096,), 16)
@@ -102,7 +123,8 @@ def test_no_transfer_is_hashed_twice_under_one_tweak(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(keys._Rows, "_tweaks", recorded)
     pairing = Pairing()
-    for kind in [FusedRelu((70,), 16, exact=True), TruncatedSquare((64,), 16), Choice(9, 3, 4)]:
+    kinds = [FusedRelu((70,), 16, exact=True), TruncatedSquare((64,), 16), Choice(9, 3, 4)]
+    for kind in [*kinds, Product("mul", (8, 9), (8, 1))]:
         pairing.tuples([kind])
     # Both ends of one direction have the same tweaks, once each.
     assert set(seen.values()) == {2}
@@ -122,7 +144,13 @@ def test_a_message_of_the_wrong_length_ends_the_making(step: str, change: bytes)
 
 
 def test_kinds_that_two_parties_cannot_make_are_named() -> None:
-    for kind in (And((3,)), Product("mul", (3,), (3,))):
+    others = [
+        And((3,)),
+        Product("mul", (3, 1), (1, 3)),
+        Product("matmul", (2, 3), (3, 2)),
+        Product("conv2d", (1, 1, 3, 3), (1, 1, 2, 2)),
+    ]
+    for kind in others:
         with pytest.raises(ShareError, match="two parties cannot make"):
             list(chunks([kind]))
 

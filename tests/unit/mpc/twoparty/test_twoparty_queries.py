@@ -20,7 +20,7 @@ from parties.mpc.tuples import And, Square, TupleKind
 from parties.mpc.twoparty.live import Live
 from parties.mpc.twoparty.maker import TwoParty
 from privedge.errors import ShareError, TranscriptMismatch
-from privedge.ran.spec import RanSpec, SampleNorm
+from privedge.ran.spec import RanSpec
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
 from tests.unit.mpc.models import SPECS, batch, cohort
@@ -33,8 +33,6 @@ _NAMES = [SessionId(b"one"), SessionId(b"two")]
 _MODELS = b"ana", b"ben", b"eve"
 _RULE = Rule(margin=0.9)
 (_SUBSPACE,) = (spec for spec in SPECS if spec.name == "subspace")
-# Layers that normalise draw products that two parties do not make yet.
-_ANSWERED = [spec for spec in SPECS if not any(isinstance(at, SampleNorm) for at in spec.layers)]
 
 
 def _made(plan: list[TupleKind], weights: dict[str, list[torch.Tensor]]) -> list[Bundle]:
@@ -122,7 +120,7 @@ def _live(inputs: list[Any], program: Any, before: _Made | None) -> _Made:
     return _Made(found.value, pairings, masked)
 
 
-@pytest.mark.parametrize("spec", _ANSWERED, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_a_query_without_a_bundle_makes_its_tuples_as_it_runs(spec: RanSpec) -> None:
     """The second one finds the pairing and the weights that the first one left."""
     params, x = cohort(spec, _OWNERS), batch(spec, 2)

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.prg import KeyStream
+from parties.mpc.tuples import Product
 from parties.mpc.twoparty import hints, punctured, ring
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Receiver, Sender
 from parties.mpc.twoparty.hints import SENT, MaskHolder, WeightHolder
+from parties.mpc.twoparty.keys import Chosen, Pairs
 from parties.mpc.twoparty.layers import Layer
 from parties.mpc.twoparty.lookup import Lookup
+from parties.mpc.twoparty.making import Choosing, Giving, chunks
 from privedge.sharing.ring import Words
 from tools import twoparty_vectors
 
@@ -75,6 +79,55 @@ def test_a_lookup(known: dict[str, Any]) -> None:
     assert (sent.tobytes().hex(), int(share[0])) == (known["sent"], known["share"])
     of_choice = [pair[known["chosen"] >> at & 1] for at, pair in enumerate(pads)]
     assert int(form.receive(of_choice, chosen, sent)[0]) == known["theirs"]
+
+
+def _transfers(direction: int, rows: int) -> tuple[Chosen, Pairs]:
+    """Rows of one word: both ends, without an extension."""
+    drawn = [
+        hashlib.sha256(b"key %d %d %d" % (direction, row, element)).digest()
+        for row in range(rows)
+        for element in range(64)
+    ]
+    delta = hashlib.sha256(b"delta %d" % direction).digest()[:16]
+    zero = np.unpackbits(_keys([each[:16] for each in drawn]), axis=1, bitorder="little")
+    chosen = np.array([each[16] & 1 for each in drawn], np.uint8)
+    bits = np.unpackbits(np.frombuffer(delta, np.uint8), bitorder="little")
+    own = zero ^ chosen[:, None] * bits
+    of_choice = Chosen(_PAIRING, 0, _packed(chosen), np.stack([*map(_packed, own.T)]), 1)
+    return of_choice, Pairs(_PAIRING, 0, np.stack([*map(_packed, zero.T)]), bits.tolist(), 1)
+
+
+def _keys(keys: list[bytes]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)
+
+
+def _packed(bits: npt.NDArray[np.uint8]) -> Words:
+    return np.packbits(bits, bitorder="little").view(np.uint64)
+
+
+def test_a_product_of_two_masks() -> None:
+    known = _STORED["product"]
+    (chosen, theirs), (back, own) = (_transfers(at, known["rows"]) for at in (0, 1))
+    starts = [
+        np.array(
+            [
+                int.from_bytes(hashlib.sha256(b"y %d %d" % (party, e)).digest()[:8], "little")
+                for e in range(64)
+            ],
+            np.uint64,
+        )[:, None]
+        for party in (0, 1)
+    ]
+    (chunk,) = chunks([Product("mul", (64,), (64,))])
+    assert (chunk.forward, chunk.reverse) == (known["rows"],) * 2
+    s = Giving(chunk, theirs, back, ring.fresh(), starts[1])
+    p = Choosing(chunk, chosen, own, ring.fresh(), starts[0])
+    third = p.answer(s.message)
+    fourth, of_s = s.finish(third)
+    of_p = p.finish(fourth)
+    assert [_sha(s.message), _sha(third), fourth] == [known["second"], known["third"], b""]
+    assert [_sha(each[0][0].tobytes()) for each in (of_p, of_s)] == known["x"]
+    assert [_sha(each[1][0].tobytes()) for each in (of_p, of_s)] == known["xy"]
 
 
 def test_an_encrypted_weight(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,12 @@ from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import Comparison, FusedRelu
-from parties.mpc.tuples import Square, Truncation, TupleKind
+from parties.mpc.tuples import Product, Square, Truncation, TupleKind
 from parties.mpc.twoparty import encrypted, hints, ring
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.hints import MaskHolder, WeightHolder
 from parties.mpc.twoparty.layers import Layer
-from parties.mpc.twoparty.making import chunks
+from parties.mpc.twoparty.making import chunks, given
 from privedge.sharing.ring import Words
 from tests.chance import SIGMAS
 from tests.unit.mpc.twoparty import together
@@ -35,6 +35,7 @@ _KINDS: list[TupleKind] = [
     Truncation((2048,), 16),
     Choice(2048, 2, 4),
     Square((2048,)),
+    Product("mul", (4, 512), (4, 1)),
 ]
 
 
@@ -122,9 +123,9 @@ def _ones_of(
         seen.append((step, np.unpackbits(np.frombuffer(message, np.uint8))))
         return message
 
-    pairing = Pairing()
+    pairing, starts = Pairing(), [given([kind], fresh()) for _ in (0, 1)]
     for chunk in chunks([kind]):
-        pairing.make(chunk, kept)
+        pairing.make(chunk, kept, starts)
     return seen
 
 

@@ -12,7 +12,8 @@ from parties.mpc.tuples import Sharing, TupleKind, combined
 from parties.mpc.twoparty.extension import Picking, Planting, Receiver, Sender
 from parties.mpc.twoparty.keys import Chosen, Pairs
 from parties.mpc.twoparty.kinds import Parts, elements_of
-from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
+from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt, given
+from privedge.sharing.ring import Words
 
 Tamper = Callable[[str, bytes], bytes]
 
@@ -41,15 +42,20 @@ class Pairing:
         self.bytes_sent[1 - sender] += len(message)
         return one.extend(rows, width, tamper("extension", message)), chosen
 
-    def make(self, chunk: Chunk, tamper: Tamper = honest) -> list[Parts]:
-        """Both parties' parts."""
+    def make(
+        self,
+        chunk: Chunk,
+        tamper: Tamper = honest,
+        starts: Sequence[Words | None] = (None, None),
+    ) -> list[Parts]:
+        """Both parties' parts. `starts`: what each has of `given`."""
         giver, chooser = chunk.giver, 1 - chunk.giver
         pairs, chosen = self.transfers(giver, chunk.forward, chunk.width, tamper)
         back_pairs, back_chosen = None, None
         if chunk.reverse:
             back_pairs, back_chosen = self.transfers(chooser, chunk.reverse, chunk.width, tamper)
-        s = Giving(chunk, pairs, back_chosen, fresh())
-        p = Choosing(chunk, chosen, back_pairs, fresh())
+        s = Giving(chunk, pairs, back_chosen, fresh(), starts[giver])
+        p = Choosing(chunk, chosen, back_pairs, fresh(), starts[chooser])
         third = p.answer(tamper("2", s.message))
         fourth, of_s = s.finish(tamper("3", third))
         of_p = p.finish(tamper("4", fourth))
@@ -60,7 +66,8 @@ class Pairing:
     def tuples(
         self, kinds: Sequence[TupleKind], first: int = 0
     ) -> tuple[list[TupleShares], list[TupleShares]]:
-        made = [self.make(chunk) for chunk in chunks(kinds, first)]
+        starts = [given(kinds, fresh()) for _ in (0, 1)]
+        made = [self.make(chunk, starts=starts) for chunk in chunks(kinds, first)]
         return dealt(kinds, [each[0] for each in made]), dealt(kinds, [each[1] for each in made])
 
 
