@@ -11,8 +11,9 @@ from typing import Literal
 from parties.mpc.convolution_product import AXES, ConvolutionOp, ConvolutionProduct
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
-from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
+from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu, TreeTuple
 from parties.mpc.products import Map
 from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
 from parties.mpc.widening import Widen
@@ -59,7 +60,7 @@ def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
             request = pb.TupleRequest(conjunction=pb.AndTuple(shape=shape))
         case Bit(shape=shape):
             request = pb.TupleRequest(bit=pb.BitTuple(shape=shape))
-        case Truncation() | ExactTruncation() | Comparison() | FusedRelu() | TruncatedSquare():
+        case TreeTuple() | Truncation() | TruncatedSquare():
             request = _bits_to_wire(kind)
         case Widen(shape=shape, bits=bits):
             request = pb.TupleRequest(widen=pb.WidenTuple(shape=shape, bits=bits))
@@ -110,10 +111,10 @@ def _convolution_to_wire(kind: ConvolutionProduct) -> pb.TupleRequest:
     return pb.TupleRequest(convolution=convolution)
 
 
-def _bits_to_wire(
-    kind: Truncation | ExactTruncation | Comparison | FusedRelu | TruncatedSquare,
-) -> pb.TupleRequest:
+def _bits_to_wire(kind: TreeTuple | Truncation | TruncatedSquare) -> pb.TupleRequest:
     shape, bits = kind.shape, kind.bits
+    if isinstance(kind, Pair):
+        return pb.TupleRequest(pair=pb.PairTuple(shape=shape, bits=bits, carried=kind.carried))
     if isinstance(kind, (Truncation, ExactTruncation)):
         exact = isinstance(kind, ExactTruncation)
         return pb.TupleRequest(truncation=pb.TruncationTuple(shape=shape, bits=bits, exact=exact))
@@ -122,7 +123,8 @@ def _bits_to_wire(
     if isinstance(kind, TruncatedSquare):
         square = pb.TruncatedSquareTuple(shape=shape, bits=bits)
         return pb.TupleRequest(truncated_square=square)
-    return pb.TupleRequest(relu=pb.ReluTuple(shape=shape, bits=bits, exact=kind.exact))
+    exact = isinstance(kind, FusedRelu) and kind.exact
+    return pb.TupleRequest(relu=pb.ReluTuple(shape=shape, bits=bits, exact=exact))
 
 
 def from_wire(request: pb.TupleRequest) -> TupleKind:
@@ -205,6 +207,10 @@ def _comparison(message: pb.ComparisonTuple) -> Comparison:
     return Comparison(shape_from_wire(message.shape, "comparison tuple"), message.bits)
 
 
+def _pair(message: pb.PairTuple) -> Pair:
+    return Pair(shape_from_wire(message.shape, "pair tuple"), message.bits, message.carried)
+
+
 def _relu(message: pb.ReluTuple) -> FusedRelu:
     return FusedRelu(shape_from_wire(message.shape, "relu tuple"), message.bits, message.exact)
 
@@ -231,6 +237,7 @@ _READERS: dict[str, Callable[[pb.TupleRequest], TupleKind]] = {
     "truncation": lambda request: _truncation(request.truncation),
     "comparison": lambda request: _comparison(request.comparison),
     "relu": lambda request: _relu(request.relu),
+    "pair": lambda request: _pair(request.pair),
     "truncated_square": lambda request: _truncated_square(request.truncated_square),
     "choice": lambda request: _choice(request.choice),
     "widen": lambda request: _widen(request.widen),

@@ -23,9 +23,10 @@ import torch
 from parties.mpc import widening
 from parties.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
 from parties.mpc.fixed_product import FixedProduct
-from parties.mpc.fused import choice, compare, squares, tree
+from parties.mpc.fused import choice, compare, pairs, squares, tree
 from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.packing import planes
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
 from parties.mpc.prg import MaskStream
@@ -88,7 +89,8 @@ def released() -> Any:
 
 _KINDS: list[TupleKind] = [
     Comparison((3,), 16),
-    Comparison((3,), 32),
+    Comparison((3,), 31),
+    Pair((3,), 39, 2),
     Comparison((3,), 48),
     Comparison((3,), 63),
     Comparison((70,), 16),
@@ -213,12 +215,24 @@ _VALUES = [0, 1, -1, 3 << 16, -(3 << 16), (5 << 16) + 40000, -(5 << 16) - 40000]
 
 
 def comparison() -> Any:
-    """docs/protocol.md#comparison: [x < 0] for |x| < 2^16, and for any x."""
+    """docs/protocol.md#comparison: [x < 0] for |x| < 2^16, for |x| < 2^39, and for any x."""
     small = [0, 1, -1, 65535, -65536]
     return [
         _played(lambda at, given: compare.negative(at, given[0], bits=16), small),
+        _played(lambda at, given: compare.negative(at, given[0], bits=39), _VALUES),
         _played(lambda at, given: compare.negative(at, given[0], bits=63), _VALUES),
     ]
+
+
+def pairs_compared() -> Any:
+    """docs/protocol.md#pairs: the lesser of two numbers and what belongs to it, three times."""
+
+    def program(at: Session, given: Sequence[torch.Tensor]) -> torch.Tensor:
+        first, second = (rows.view(-1, 2) for rows in given)
+        row, greater, later = pairs.lesser(at, first, second, bits=39)
+        return torch.cat([row, greater.unsqueeze(1), later.unsqueeze(1)], 1)
+
+    return _played(program, [5, 50, 7, 70, -9, 90], [4, 40, 7, 71, 1 << 38, 91])
 
 
 def relu() -> Any:
@@ -362,6 +376,7 @@ VECTORS: dict[str, Callable[[], Any]] = {
     "fixed_product": fixed_product,
     "tree": tree_levels,
     "comparison": comparison,
+    "pairs": pairs_compared,
     "relu": relu,
     "truncation": truncation,
     "truncated_square": truncated_square,

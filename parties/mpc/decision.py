@@ -15,6 +15,9 @@ the runner-up that it had in each of its groups. So a level is one comparison, a
 rank or by how many comparisons failed: 5 rounds with the fused protocols. There are ceil(log16 N)
 levels.
 
+A large cohort first goes through levels of pairs (blocks.py), as many as schedule.py says: fewer
+comparisons, more rounds.
+
 With a share of the mean, two owners may be below the bound, so d_i < d_j is compared as well. The
 mean needs one round more: the sum of all d_j is local, but must be truncated to be multiplied.
 
@@ -23,7 +26,7 @@ for all r, in the same comparison. So a cohort of one owner can answer "unknown"
 of them may be public owners: they are contestants at the end, and have columns after the owners'.
 
 The answer is one-hot or zero for all ring elements d_j, not only for distances: each owner left at
-the end must also pass -slack <= d_i < 2^52, and no two such can be below each other. Whatever else
+the end must also pass -slack <= d_i < most, and no two such can be below each other. Whatever else
 is asked of an image is asked in the same comparison, and if it fails nobody passes.
 """
 
@@ -34,13 +37,14 @@ from typing import Generic
 
 import torch
 
+from parties.mpc.blocks import best_of_blocks, row_of_owners
 from parties.mpc.engine import Engine, T
+from parties.mpc.fused.tuples import NIBBLES
+from parties.mpc.schedule import GROUP, Levels, groups_of, schedule
 from privedge.errors import ShareError
 from privedge.ran.rivals import MAX_RIVALS
 from privedge.sharing.fixed_point import FRACTIONAL_BITS, MAGNITUDE_BITS, SCALE
 from privedge.sharing.known import MARGIN_STEPS as MARGIN_STEPS
-
-GROUP = 16
 
 # The margin is public and counted in MARGIN_STEPS = 2^10. With MAX_IMAGES_OF_ONE_SUBJECT = 2^5
 # summed images d * 2^10 stays below 2^(47 + 5 + 10) and cannot wrap.
@@ -48,12 +52,13 @@ GROUP = 16
 # So many distances are summed before a truncation: each is at most 2^52, so the sum is in range.
 SUMMED = 1 << 10
 
-# Fills up a group: larger than any real dissimilarity, so it never wins. A group has at most one of
-# it and at least 8 owners, so it is never the runner-up either.
+# No dissimilarity reaches it, and MARGIN_STEPS times it stays below 2^63. Where a spec bounds
+# dissimilarities, that bound is taken instead. It fills up groups and blocks: what has it never
+# wins, and no rule is stricter because of it, since it is no nearer than any real runner-up.
 _NEVER = 1 << (MAGNITUDE_BITS + 5)
-# No dissimilarity reaches it, and MARGIN_STEPS times it stays below 2^63.
-_TOO_FAR = _NEVER
 
+
+_PLAIN = Levels()
 
 # How many shapes' public indices are remembered.
 _SHAPES = 1 << 8
@@ -105,11 +110,14 @@ class _Field(Generic[T]):
     hot      (B, C, K): which of its K owners it is, one-hot; secret. At first K is 1, and `hot` is
              None, because it would be 1 everywhere.
     of       how many owners there are in the cohort, and how many levels are below these C
+    place    (B, C, 1), if what counts as an owner here is the best of a block: its place there,
+             secret; else (B, C, 0)
     """
 
     facts: T
     hot: T | None
     of: tuple[int, int]
+    place: T
 
     @property
     def owners(self) -> torch.Tensor:
@@ -128,13 +136,17 @@ class Decision(Generic[T]):
         mean_share: float = 0.0,
         slack: int = 0,
         public_owners: int = 0,
+        levels: Levels = _PLAIN,
     ) -> None:
         """`slack`, at 2f: a distance that rounding has brought so far below 0 counts as one.
         `public_owners`: so many of the rivals, the first ones, can be an answer.
+        `levels`: how owners are narrowed down, and by how many bits.
 
         Raises ShareError as RuleConstants.of does.
         """
         RuleConstants.of(margin, mean_share, 1)
+        self._bits, self._most = _compared(levels.between)
+        self._plan = levels.plan
         self._engine = engine
         self._rule = margin, mean_share
         self._slack, self._public = slack, public_owners
@@ -155,14 +167,25 @@ class Decision(Generic[T]):
         batch, owners = distances.size()
         limits = thresholds.reshape(1, owners).expand(batch, owners)
         facts = self._engine.joined([distances.unsqueeze(2), limits.unsqueeze(2)], 2)
-        field = _Field(facts, None, (owners, 0))
+        plan = self._plan or schedule(owners)
         # 1. The mean's part of the bound, of all owners before any is left out.
         bound = self._bound(distances)
-        # 2. While there are more than 16: the best of each group, and the runner-up it beat.
+        # 2. In a large cohort: the best of each block of owners, and the runners-up it beat.
+        facts, place = best_of_blocks(
+            self._engine, facts, plan.pairs, bits=self._bits, filler=self._most
+        )
+        field = _Field(facts, None, (facts.size(1), 0), place)
+        # 3. While there are more than 16: the best of each group, and the runner-up it beat.
         while field.owners.size(0) > GROUP:
             field = self._best_of_groups(field)
-        # 3. Of those left, the one that passes every comparison, if there is one.
-        return self._known(field, bound, rivals, valid)
+        # 4. Of those left, the one that passes every comparison, if there is one.
+        row, best = self._known(field, bound, rivals, valid)
+        if best is None:
+            return row
+        # 5. From blocks to owners; public owners follow.
+        blocks = field.of[0]
+        own = row_of_owners(self._engine, row[:, :blocks], best, plan.pairs, owners)
+        return self._engine.joined([own, row[:, blocks:]], 1) if self._public else own
 
     def _check(self, rivals: T | None) -> None:
         if self._public > (0 if rivals is None else rivals.size(1)):
@@ -199,9 +222,8 @@ class Decision(Generic[T]):
         of which is the second least. 5 rounds for each of R = ceil(log16 N) levels.
         """
         # There are no thresholds here; that column is carried along and never looked at.
-        field = _Field(
-            self._engine.joined([distances.unsqueeze(2)] * 2, 2), None, (distances.size(1), 0)
-        )
+        facts = self._engine.joined([distances.unsqueeze(2)] * 2, 2)
+        field = _Field(facts, None, (distances.size(1), 0), facts[:, :, :0])
         while field.owners.size(0) > 1:
             field = self._best_of_groups(field)
         return field.facts[:, 0, 0], field.facts[:, 0, 2:]
@@ -209,7 +231,8 @@ class Decision(Generic[T]):
     def _best_of_groups(self, field: _Field[T]) -> _Field[T]:
         """The best of each group with what belongs to it, and the runner-up it beat. 5 rounds."""
         engine, known = self._engine, field.facts.size(2)
-        parts = [field.facts] if field.hot is None else [field.facts, field.hot]
+        parts = [field.facts, field.place]
+        parts += [] if field.hot is None else [field.hot]
         grouped = self._grouped(engine.joined(parts, 2))
         batch, groups, count, width = grouped.size()
         # 4 rounds: all pairs of a group are compared, and ranks are sums of the bits; still shares.
@@ -224,18 +247,22 @@ class Decision(Generic[T]):
         # Local: of the products with [rank = 0] one in each group is not zero, so their sum is the
         # best's own facts. Of the runner-up only the dissimilarity is needed.
         facts = engine.joined([chosen[0, :, :, :, :known].sum(2), chosen[1, :, :, :, :1].sum(2)], 2)
-        hot = places[0] if field.hot is None else chosen[0, :, :, :, known:]
+        last = known + field.place.size(2)
+        place = chosen[0, :, :, :, known:last].sum(2)
+        hot = places[0] if field.hot is None else chosen[0, :, :, :, last:]
         owners, level = field.of
-        return _Field(facts, hot.reshape(batch, groups, -1), (owners, level + 1))
+        return _Field(facts, hot.reshape(batch, groups, -1), (owners, level + 1), place)
 
     def _grouped(self, entries: T) -> T:
-        """(B, C, w) -> (B, G, m, w), m <= 16: dealt out in turn, filled up with _NEVER. Local."""
+        """(B, C, w) -> (B, G, m, w), m <= 16: dealt out in turn, filled up with a distance that is
+        no less than any. Local.
+        """
         batch, count, width = entries.size()
-        groups, size = _groups_of(count)
+        groups, size = groups_of(count)
         missing = groups * size - count
         if missing:
             fillers = torch.zeros(groups * size, width, dtype=torch.int64)
-            fillers[count:, 0] = _NEVER
+            fillers[count:, 0] = self._most
             entries = self._engine.plus(self._engine.padded(entries, (0, 0, 0, missing)), fillers)
         grouped: T = entries.reshape(batch, size, groups, width).transpose(1, 2)
         return grouped
@@ -247,7 +274,9 @@ class Decision(Generic[T]):
         count = values.size(2)
         first, second, at = _pairs(count)
         # One comparison a pair: does the later one overtake the earlier one?
-        overtakes = self._engine.negative(values[:, :, second] - values[:, :, first])
+        overtakes = self._engine.negative(
+            values[:, :, second] - values[:, :, first], bits=self._bits
+        )
         # Local: a later j comes before i if it overtakes i. An earlier j comes before i unless i
         # overtakes it, so it counts 1 - overtakes. `at` has the row of each pair; the rows of the
         # second kind follow, with a minus sign, and their ones are added at the end.
@@ -255,38 +284,47 @@ class Decision(Generic[T]):
         beaten = signed[:, :, at].reshape(*values.size(), count - 1).sum(3)
         return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
 
-    def _known(self, field: _Field[T], bound: _Bound[T], rivals: T | None, valid: T | None) -> T:
+    def _known(
+        self, field: _Field[T], bound: _Bound[T], rivals: T | None, valid: T | None
+    ) -> tuple[T, T | None]:
         """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
-        comparison, or zeros. 5 rounds; 4 for a single owner of whom nothing else is asked.
+        comparison, or zeros; and its place in the block, (B,), 0 beside zeros, None if there are no
+        blocks. 5 rounds; 4 for a single owner of whom nothing else is asked.
         """
-        facts, hot, rivals = self._contestants(field, rivals)
+        facts, belonging, rivals = self._contestants(field, rivals)
         asked = self._comparisons(facts, bound, rivals)
         batch, count = asked.size()[:2]
         passed, needed = self._passed(asked, valid)
         if needed == 1:
-            return passed
+            return passed, None
         # Local: how many each failed. It stays secret, for it would tell how close the owners are.
         failed = self._engine.plus(self._engine.scaled(passed, -1), torch.tensor(needed))
-        # 1 round: [failed = 0], which at most one has, and its product with the one-hot below it.
+        # 1 round: [failed = 0], which at most one has, and its products with what belongs to each.
         best, chosen = self._engine.chosen(
-            failed.reshape(-1), hot.reshape(batch * count, -1), below=needed + 1, places=1
+            failed.reshape(-1), belonging.reshape(batch * count, -1), below=needed + 1, places=1
         )
         own = count - self._public
-        below = (best if field.hot is None else chosen).reshape(batch, count, -1)[:, :own]
+        of_each = chosen.reshape(batch, count, -1)[:, :own]
+        known = 0 if field.hot is None else field.hot.size(2)
+        below = best.reshape(batch, count)[:, :own] if field.hot is None else of_each[:, :, :known]
         # Public: back to the order of the owners; the public owners follow.
-        in_order: T = below.reshape(batch, -1)[:, _order(*field.of)]
-        if not self._public:
-            return in_order
-        return self._engine.joined([in_order, best.reshape(batch, count)[:, own:]], 1)
+        row: T = below.reshape(batch, -1)[:, _order(*field.of)]
+        if self._public:
+            row = self._engine.joined([row, best.reshape(batch, count)[:, own:]], 1)
+        # Local: all others' places are zeros now, so their sum is the place of the one that passed.
+        place = of_each[:, :, known:].sum(1).reshape(batch) if field.place.size(2) else None
+        return row, place
 
     def _contestants(self, field: _Field[T], rivals: T | None) -> tuple[T, T, T | None]:
-        """Facts and one-hots of those that are left and of the public owners, and the rivals that
-        are none. Local.
+        """Facts of those that are left and of the public owners, their one-hots and places, and
+        the rivals that are none. Local.
 
         A public owner has no threshold, and needs no group: whoever is as near as it loses to it
         here. So it adds no level, and its own one-hot is [failed = 0].
         """
-        hot = field.facts[:, :, :0] if field.hot is None else field.hot
+        hot = field.place
+        if field.hot is not None:
+            hot = self._engine.joined([field.hot, field.place], 2)
         if rivals is None or not self._public:
             return field.facts, hot, rivals
         engine, known = self._engine, field.facts.size(2)
@@ -328,7 +366,7 @@ class Decision(Generic[T]):
             *against.size()
         ) - engine.scaled(against, bound.second)
         within = (values - facts[:, :, 1]).unsqueeze(2)
-        own = [within, *self._in_range(values)]
+        own = [within, *([] if count == 1 and facts.size(2) == 2 else self._in_range(values))]
         if bound.mean is None:
             # All distances are counted from -slack, so that none is negative: of two negative ones
             # each could be below a part of the other.
@@ -341,25 +379,27 @@ class Decision(Generic[T]):
         return engine.joined([nearer, close, *own], 2)
 
     def _in_range(self, values: T) -> list[T]:
-        """Two (B, C, 1), below 0 where -slack <= d_i < 2^52: there no two owners can be below each
-        other, because no difference leaves the ring. Nothing for a single owner. Local.
+        """Two (B, C, 1), below 0 where -slack <= d_i < most: there no two owners can be below each
+        other, because no difference leaves the ring. Local.
         """
-        if values.size(1) == 1:
-            return []
-        too_far = self._engine.plus(values, torch.tensor(-_TOO_FAR))
+        too_far = self._engine.plus(values, torch.tensor(-self._most))
         below = self._engine.plus(self._engine.scaled(values, -1), torch.tensor(-self._slack - 1))
         return [too_far.unsqueeze(2), below.unsqueeze(2)]
 
 
-def _groups_of(count: int) -> tuple[int, int]:
-    """How many groups `count` contestants make, and their size: as equal as can be."""
-    groups = -(-count // GROUP)
-    return groups, -(-count // groups)
+def _compared(between: tuple[int, int] | None) -> tuple[int, int]:
+    """How many bits tell which of two distances is less, and what none of them reaches."""
+    if between is not None:
+        least, most = between
+        for bits in NIBBLES:
+            if bits < max(NIBBLES) and most - least < 1 << bits:
+                return bits, most
+    return max(NIBBLES), _NEVER
 
 
 def _dealt_out(owners: torch.Tensor) -> torch.Tensor:
     """(C, K) int64 -> (G, m, K): what `Decision._grouped` does, with -1 for the fillers."""
-    groups, size = _groups_of(owners.size(0))
+    groups, size = groups_of(owners.size(0))
     filled = torch.nn.functional.pad(owners, (0, 0, 0, groups * size - owners.size(0)), value=-1)
     return filled.reshape(size, groups, -1).transpose(0, 1)
 
@@ -370,7 +410,7 @@ def _positions(owners: int, level: int) -> torch.Tensor:
     if not level:
         return torch.arange(owners).unsqueeze(1)
     below = _positions(owners, level - 1)
-    return _dealt_out(below).reshape(_groups_of(below.size(0))[0], -1)
+    return _dealt_out(below).reshape(groups_of(below.size(0))[0], -1)
 
 
 @lru_cache(_SHAPES)

@@ -105,7 +105,15 @@ class Engine(Protocol[T]):
         """max(x, 0) of x at 2f, and x itself, both truncated to f as `truncate` does."""
 
     def negative(self, x: T, *, bits: int = 63) -> T:
-        """1 where x < 0, else 0, as plain integers. Cheaper if |x| < 2^bits: 16, 32, 48 or 63."""
+        """1 where x < 0, else 0, as plain integers. Cheaper if |x| < 2^bits: 16, 23, 31, 39, 48 or
+        63 (any x). Outside of that it is 0 or 1 all the same.
+        """
+
+    def lesser(self, first: T, second: T, *, bits: int) -> tuple[T, T, T]:
+        """Of n pairs of rows (n, c): the row with the lesser first number, or `first` if they are
+        equal; the greater first number, (n,); and 1 where the row is `second`, else 0, (n,).
+        `bits`: as for `negative` of second - first.
+        """
 
     def chosen(self, index: T, values: T, *, below: int, places: int) -> tuple[T, T]:
         """[index = k] as plain integers, (places, n), and its products with values, (places, n, v),

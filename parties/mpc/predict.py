@@ -16,8 +16,10 @@ from parties.mpc.decision import Decision, doubled_thresholds
 from parties.mpc.engine import Engine, T
 from parties.mpc.network import Distances, Network
 from parties.mpc.products import runs
+from parties.mpc.schedule import Levels
 from privedge.errors import ShareError
 from privedge.ran.narrow import Norms, norms, tensor_bits, word_bits
+from privedge.ran.narrow import distances as between
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT
@@ -60,7 +62,7 @@ def predict(
     allows.
     """
     distances = measure(engine, spec, parameters, features, rule)
-    return decide(engine, distances, parameters["threshold"], rule, norms(spec))
+    return decide(engine, distances, parameters["threshold"], rule, spec)
 
 
 def measure(
@@ -108,14 +110,16 @@ def decide(
     distances: Distances[T],
     thresholds: T,
     rule: Rule,
-    wanted: Norms | None = None,
+    spec: RanSpec | None = None,
 ) -> T:
     """Compute step 2 from distances (B, N) and (B, M) at 2f, and thresholds (N, 1) or (N,) at f.
 
-    wanted: what is asked of the images; those that are not so are answered with zeros.
+    spec: says what is asked of the images, and how far apart distances can be. Images that are not
+        so are answered with zeros. Without it, nothing is asked or known.
 
     Returns what `predict` returns.
     """
+    wanted = norms(spec) if spec else None
     # For one subject, the distances of its images are summed, and the thresholds are multiplied by
     # the number of images.
     summed = distances.owners.size(0) if rule.one_subject else 1
@@ -137,6 +141,7 @@ def decide(
             mean_share=rule.mean_share,
             slack=slack,
             public_owners=rule.public_owners,
+            levels=Levels(between(spec, summed)) if spec else Levels(),
         )
         row = decision.answer(owners, thresholds, distances.rivals, valid)
     # Verifying computes the whole answer too: which owner is asked about changes no round or byte.

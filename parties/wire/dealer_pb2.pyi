@@ -312,7 +312,7 @@ class ComparisonTuple(_message.Message):
     SHAPE_FIELD_NUMBER: _builtins.int
     BITS_FIELD_NUMBER: _builtins.int
     bits: _builtins.int
-    """16, 32, 48 or 63 (any x)."""
+    """16, 23, 31, 39, 48 or 63 (any x)."""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -328,6 +328,38 @@ class ComparisonTuple(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComparisonTuple: _TypeAlias = ComparisonTuple  # noqa: Y015
+
+@_typing.final
+class PairTuple(_message.Message):
+    """For the lesser of two numbers and what belongs to it. The tuple is that of a comparison, with a
+    uniform mask of each of `carried` numbers more, and additive shares of rho times r and each mask.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHAPE_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    CARRIED_FIELD_NUMBER: _builtins.int
+    bits: _builtins.int
+    """As those of a comparison."""
+    carried: _builtins.int
+    """From 0 to 32."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+        bits: _builtins.int = ...,
+        carried: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "carried", b"carried", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PairTuple: _TypeAlias = PairTuple  # noqa: Y015
 
 @_typing.final
 class ReluTuple(_message.Message):
@@ -543,6 +575,7 @@ class TupleRequest(_message.Message):
     CHOICE_FIELD_NUMBER: _builtins.int
     WIDEN_FIELD_NUMBER: _builtins.int
     CONVOLUTION_FIELD_NUMBER: _builtins.int
+    PAIR_FIELD_NUMBER: _builtins.int
     counter: _builtins.int
     @_builtins.property
     def product(self) -> Global___ProductTuple: ...
@@ -568,6 +601,8 @@ class TupleRequest(_message.Message):
     def widen(self) -> Global___WidenTuple: ...
     @_builtins.property
     def convolution(self) -> Global___ConvolutionTuple: ...
+    @_builtins.property
+    def pair(self) -> Global___PairTuple: ...
     def __init__(
         self,
         *,
@@ -584,12 +619,13 @@ class TupleRequest(_message.Message):
         choice: Global___ChoiceTuple | None = ...,
         widen: Global___WidenTuple | None = ...,
         convolution: Global___ConvolutionTuple | None = ...,
+        pair: Global___PairTuple | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "convolution", b"convolution", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "convolution", b"convolution", "fixed_product", b"fixed_product", "pair", b"pair", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "convolution", b"convolution", "counter", b"counter", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "convolution", b"convolution", "counter", b"counter", "fixed_product", b"fixed_product", "pair", b"pair", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product", "truncated_square", "choice", "widen", "convolution"]  # noqa: Y015
+    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product", "truncated_square", "choice", "widen", "convolution", "pair"]  # noqa: Y015
     _WhichOneofArgType_tuple: _TypeAlias = _typing.Literal["tuple", b"tuple"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_tuple) -> _WhichOneofReturnType_tuple | None: ...
 

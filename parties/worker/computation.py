@@ -24,7 +24,6 @@ from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
 from privedge.errors import Busy, NotReady
 from privedge.graph.spec import ModelSpec
-from privedge.ran.narrow import norms
 from privedge.ran.spec import RanSpec
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
@@ -185,6 +184,6 @@ def _predicted(
     """The distances that scores are made of, and this party's share of the answer."""
     parameters = {name: engine.share(words) for name, words in weights.items()}
     distances = measure(engine, spec, parameters, engine.share(share), rule)
-    answer = decide(engine, distances, parameters["threshold"], rule, norms(spec))
+    answer = decide(engine, distances, parameters["threshold"], rule, spec)
     words: torch.Tensor = answer.share
     return distances.together() if rule.one_subject else distances, words

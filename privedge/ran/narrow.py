@@ -13,6 +13,7 @@ from privedge.errors import RangeError
 from privedge.graph.spec import WORD_BITS, ModelSpec
 from privedge.ran.any_spec import Spec
 from privedge.ran.feature_kinds import Encoder, Vector
+from privedge.ran.model_bounds import most_energy
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 from privedge.sharing.ring import RING_BITS, Words, from_bytes, to_bytes, width
@@ -90,6 +91,26 @@ def norms(spec: RanSpec) -> Norms | None:
         return Norms(_ONE - _ONE // 16, _ONE + _ONE // 16, _ONE >> 12, summed)
     # Then |x - m|^2 < 2^16 for a mean m that is no longer, and 32 such stay below 2^53 at 2f.
     return Norms(0, _ONE << 14, _ONE >> 4, summed)
+
+
+def distances(spec: RanSpec, images: int) -> tuple[int, int] | None:
+    """Between which whole numbers at scale 2f the dissimilarity of `images` images lies, summed as
+    of one subject, of a valid input to a model that keeps to the bounds of model_bounds.py; None
+    where nothing bounds it.
+
+    Such a model has V V' <= (1 + 1/8) I, so d is at least -|x - m|^2 / 8, and at most |x - m|^2.
+    """
+    wanted = norms(spec)
+    if wanted is None:
+        return None
+    longest = _root(wanted.bound) + _root(int(most_energy(spec) * _ONE))
+    most = images * longest**2
+    return -(most // 8) - images * wanted.slack, most
+
+
+def _root(square: int) -> int:
+    """The square root, rounded up."""
+    return math.isqrt(square - 1) + 1
 
 
 def require_valid(spec: RanSpec, words: Words) -> None:

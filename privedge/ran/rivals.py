@@ -32,8 +32,9 @@ from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import encode
 
 # What the decision has room for (mpc/decision.py): at the end an owner fails at most 15 comparisons
-# with owners, one with its threshold, and one with a runner-up for each level of groups below; the
-# range checks add four. Up to 65,536 owners, these and 40 rivals are an index below 64.
+# with owners, one with its threshold, and one with a runner-up for each level below; the range
+# checks add four, and more images of one subject up to ten. These and 40 rivals are an index below
+# 128.
 MAX_RIVALS = 40
 
 

@@ -13,7 +13,7 @@ from privedge import __version__
 WIRE = 1
 # Raised when the frames between the workers, the order of their operations, the form of prepared
 # weights or the encoding of what they agree on change.
-MPC = 6
+MPC = 7
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 

@@ -9,9 +9,11 @@ import pytest
 
 from parties.mpc.fused import tree
 from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
 from parties.mpc.tuples import Product, Square, Truncation, TupleKind
+from privedge.sharing.ring import width
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
@@ -52,8 +54,11 @@ def rows(section: str, columns: int) -> list[list[str]]:
 
 
 def sent(kind: TupleKind) -> float:
-    """Bytes to the other party for an element: as many as there are masks."""
-    return 8 * sum(np.prod(shape) for shape in kind.free) / ELEMENTS
+    """Bytes to the other party for an element: as many as there are masks, but of a comparison's
+    sum only the bits that decide, in whole bytes.
+    """
+    unsent = 8 - width(kind.bits + 1) if isinstance(kind, Comparison) else 0
+    return 8 * sum(np.prod(shape) for shape in kind.free) / ELEMENTS - unsent
 
 
 def dealt(kind: TupleKind) -> float:
@@ -86,6 +91,7 @@ KINDS: dict[str, TupleKind] = {
     "ReLU": FusedRelu(SHAPE, 16),
     "ReLU, exact": FusedRelu(SHAPE, 16, exact=True),
     "comparison, 63 bits": Comparison(SHAPE, 63),
+    "comparison, 39 bits": Comparison(SHAPE, 39),
 }
 
 
@@ -102,6 +108,14 @@ def test_a_choice_costs_what_the_page_says():
     (row,) = [row for row in rows("Cost", 5) if row[0].startswith("choice")]
     assert row[1:4] == ["1", "8 (1 + v)", "8 * 2^b (1 + v)"]
     assert (sent(kind), dealt(kind)) == (8 * (1 + values), 8 * 2**bits * (1 + values))
+
+
+def test_a_pair_costs_what_the_page_says():
+    carried = 3
+    (row,) = [row for row in rows("Cost", 5) if row[0].startswith("pair")]
+    assert row[1:4] == ["4", "11 + 8 v", "40.625 + 8 v"]
+    kind = Pair(SHAPE, 39, carried)
+    assert (sent(kind), dealt(kind)) == (11 + 8 * carried, 40.625 + 8 * carried)
 
 
 def test_the_pages_kinds_are_written_as_their_purposes():

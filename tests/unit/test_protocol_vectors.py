@@ -62,6 +62,13 @@ def xored(pair: list[str]) -> list[int]:
     return [a ^ b for a, b in zip(*map(words, pair), strict=True)]
 
 
+def side_by_side(half: str, count: int, size: int) -> list[int]:
+    """Words of `size` bytes, with zeros after the last one."""
+    raw = b"".join(word.to_bytes(8, "little") for word in words(half))
+    assert not any(raw[size * count :]) and len(raw) < size * count + 8
+    return [int.from_bytes(raw[size * i : size * (i + 1)], "little") for i in range(count)]
+
+
 def part(run: dict, which: str, number: int) -> list[str]:
     """Both parties' shares of one part of the first tuple that a run drew."""
     return [drawn[0][which][number] for drawn in run["drawn"]]
@@ -162,14 +169,16 @@ def bit(word: int, place: int) -> int:
 
 
 def test_a_comparison_opens_c_the_tree_and_one_bit_under_their_masks():
-    run = STORED["comparison"][0]
-    compared = 16
+    run, compared = STORED["comparison"][0], 16
     r, masks = added(part(run, "free", 0)), xored(part(run, "free", 1))
     rho = added(part(run, "derived", 1))
-    c, (tree, last) = added(rounds(run)[0]), map(xored, rounds(run)[1:])
+    first, (tree, last) = rounds(run)[0], map(xored, rounds(run)[1:])
+    # Seventeen bits are opened, in three bytes.
+    halves = [side_by_side(half, len(r), 3) for half in first]
+    c = [sum(pair) % (1 << 17) for pair in zip(*halves, strict=True)]
     assert len(rounds(run)) == 3
     for i, x in enumerate(run["secrets"][0]):
-        assert c[i] == (x + r[i]) % RING
+        assert c[i] == (x + r[i]) % (1 << 17)
         u = int(c[i] % (1 << compared) < r[i] % (1 << compared))
         # t is the first row; rho = t ^ r[16].
         assert rho[i] == bit(masks[0], i) ^ bit(r[i], compared)
@@ -181,6 +190,26 @@ def test_a_comparison_opens_c_the_tree_and_one_bit_under_their_masks():
         inputs = [a == b for a, b in pairs[:3]] + [a < b for a, b in pairs[1:]]
         assert [bit(tree[at] ^ masks[at + 1], i) for at in range(6)] == inputs
     assert run["result"] == [signed(word) for word in added(run["result_shares"])]
+
+
+def test_a_pair_opens_differences_and_chooses_by_rho_and_its_products():
+    run, compared = STORED["pairs"], 39
+    masks, (t, *_) = added(part(run, "free", 0)), xored(part(run, "free", 1))
+    numbers = added(part(run, "derived", 1))
+    first, second = (list(zip(rows[::2], rows[1::2], strict=True)) for rows in run["secrets"])
+    count = len(first)
+    r, w = masks[:count], masks[count:]
+    rho, rho_r, rho_w = (numbers[at : at + count] for at in range(0, 3 * count, count))
+    opened, last = added(rounds(run)[0]), xored(rounds(run)[3])
+    assert len(rounds(run)) == 4
+    for i, (a, b) in enumerate(zip(first, second, strict=True)):
+        assert opened[i] == (b[0] - a[0] + r[i]) % RING
+        assert opened[count + i] == (b[1] - a[1] + w[i]) % RING
+        assert rho[i] == bit(t, i) ^ bit(r[i], compared)
+        assert (rho_r[i], rho_w[i]) == (rho[i] * r[i], rho[i] * w[i])
+        later = bit(last[0], i) ^ bit(opened[i], compared) ^ rho[i]
+        assert later == (b[0] < a[0])
+        assert run["result"][i] == [*(b if later else a), max(a[0], b[0]), later]
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -231,11 +260,7 @@ def test_a_truncated_square_is_that_of_the_floor_or_of_one_unit_more():
 def test_a_widened_word_is_the_word_modulo_its_bits_and_bounded():
     run = STORED["widened"]
     r, (opened,) = added(part(run, "free", 0)), rounds(run)
-    # Three bytes a word side by side, and zeros after them.
-    packed = [
-        [int.from_bytes(raw[3 * i : 3 * i + 3], "little") for i in range(len(r))]
-        for raw in (b"".join(word.to_bytes(8, "little") for word in words(half)) for half in opened)
-    ]
+    packed = [side_by_side(half, len(r), 3) for half in opened]
     for i, x in enumerate(run["secrets"][0]):
         c = (packed[0][i] + packed[1][i]) % (1 << 24)
         assert c == (x + (1 << 22) + r[i]) % (1 << 24)

@@ -26,7 +26,6 @@ from parties.mpc.predict import Rule, decide, measure
 from parties.mpc.session import Session
 from parties.mpc.tuples import TupleKind
 from parties.mpc.weight_masks import WeightMasks
-from privedge.ran.narrow import norms
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import SCALE
 from privedge_lab.reference.recording import NearLink
@@ -84,7 +83,7 @@ class Deviating:
             reached = measure(engine, spec, parameters, images, rule)
             if self._acts(engine, "distances"):
                 self._add(reached.owners.share, SCALE * SCALE)
-            answer = decide(engine, reached, parameters["threshold"], rule, norms(spec))
+            answer = decide(engine, reached, parameters["threshold"], rule, spec)
             if self._acts(engine, "answer"):
                 self._add(answer.share, 1)
             return answer

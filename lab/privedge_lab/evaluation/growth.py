@@ -2,7 +2,7 @@
 
     accuracy, macro recall      a + b ln N
     seconds and bytes           a + b N
-    rounds                      a + b ceil(log16 N), which is exact (mpc/decision.py)
+    rounds                      a + b ceil(log16 N), exact below 2,000 owners (mpc/schedule.py)
 
 A fit is computed by whoever reads the rows, and is not stored with them.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from parties.mpc.decision import GROUP
+from parties.mpc.schedule import GROUP
 from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
 from privedge_lab.results.rows.values import Figure, Raw
 

@@ -71,6 +71,13 @@ class ClearEngine:
     def negative(self, x: torch.Tensor, *, bits: int = 63) -> torch.Tensor:
         return (x < 0).long()
 
+    def lesser(
+        self, first: torch.Tensor, second: torch.Tensor, *, bits: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        later = (second[:, 0] - first[:, 0] < 0).long()
+        row = first + later.unsqueeze(1) * (second - first)
+        return row, first[:, 0] + second[:, 0] - row[:, 0], later
+
     def chosen(
         self, index: torch.Tensor, values: torch.Tensor, *, below: int, places: int
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,6 @@ from parties.mpc.network import Distances, Network
 from parties.mpc.predict import Rule, decide
 from privedge.arrays import Features, Parameter
 from privedge.progress import Progress
-from privedge.ran.narrow import norms
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import SCALE, encode
@@ -135,7 +134,7 @@ class PlainModel:
                 reached.append(_scores(columns[-1], reaches, thresholds[-1], to_rivals))
         whole = torch.cat([part.flatten(1).square().sum(1) for part in parts])
         distances = Distances(torch.cat(columns, 1), to_rivals, whole)
-        rows = decide(ClearEngine(), distances, torch.cat(thresholds), self._rule, norms(spec))
+        rows = decide(ClearEngine(), distances, torch.cat(thresholds), self._rule, spec)
         return [names[int(row.argmax())] if row.any() else None for row in rows]
 
 

@@ -76,10 +76,10 @@ def _load(values: Words, w: int, words: int, rows: Words) -> None:
 
 
 @helper
-def _nibble(rows: Words, row: int, groups: int) -> Planes:
-    """The planes of the nibble that is `row` of the tree's order (FAN_IN, groups)."""
-    fan, group = row // groups, row % groups
-    block, first = rows.size // 64, 4 * (4 * (groups - 1 - group) + 3 - fan)
+def _nibble(rows: Words, row: int, fan: int, groups: int) -> Planes:
+    """The planes of the nibble that is `row` of the tree's order (fan, groups)."""
+    place, group = row // groups, row % groups
+    block, first = rows.size // 64, 4 * (fan * (groups - group) - 1 - place)
     b0, b1 = rows[first * block :], rows[(first + 1) * block :]
     return b0, b1, rows[(first + 2) * block :], rows[(first + 3) * block :]
 
@@ -135,7 +135,8 @@ def look_up(
     """
     (theirs, mine, compared), (table, masks, one), (first, used, public) = opened, shares, results
     words, groups = public.size, first.shape[0]
-    factors = used.shape[0] // groups - 3
+    fan = table.shape[0] // (15 * groups)
+    factors = used.shape[0] // groups - (fan - 1)
     block = min(_BLOCK, words)
     rows, entries = np.empty(64 * block, np.uint64), np.empty(15 * _BLOCK, np.uint64)
     found = np.empty(2 * _BLOCK, np.uint64)
@@ -145,11 +146,11 @@ def look_up(
         end = min(w + _BLOCK, words)
         _load(theirs, w, words, rows)
         _copy(rows[compared * block :], public[w:end])
-        _clear(rows[compared * block : 16 * groups * block])
-        for row in range(4 * groups):
+        _clear(rows[compared * block : 4 * fan * groups * block])
+        for row in range(fan * groups):
             for v in range(15):
-                _copy(table[v * 4 * groups + row, w:end], entries[v * _BLOCK :])
-            _narrow(entries, _nibble(rows, row, groups), one, found, end - w)
+                _copy(table[v * fan * groups + row, w:end], entries[v * _BLOCK :])
+            _narrow(entries, _nibble(rows, row, fan, groups), one, found, end - w)
             if row < groups:
                 _copy(found, first[row, w:end])
             else:
@@ -221,7 +222,7 @@ def join(
     groups, words = first.shape
     fan = masks.shape[0] // groups - factors + 1
     last = factors < fan
-    known, half = np.empty(32 * _BLOCK, np.uint64), np.empty(32 * _BLOCK, np.uint64)
+    known, half = np.empty((2, sources.size * _BLOCK), np.uint64)
     joined = np.empty(_BLOCK, np.uint64)
     for i in range(mine.shape[0]):
         for j in range(words):
@@ -277,14 +278,15 @@ def _entry(v: int, bits: Planes, into: Words) -> None:
         into[j] ^= (b3 & z3) ^ ((b3 ^ z3) & ((b2 & z2) ^ low))
 
 
-@kernel("void(uint64[::1], int64, uint64[:,::1], uint64[::1])")
-def tables(r: Words, compared: int, table: Words, bit: Words) -> None:
+@kernel("void(uint64[::1], Tuple((int64, int64)), uint64[:,::1], uint64[::1])")
+def tables(r: Words, of: tuple[int, int], table: Words, bit: Words) -> None:
     """Dealer: XOR the tables of r's nibbles onto `table`, 15 * nibbles rows (fused.tree.tables).
 
-    r    (n,), of which the low `compared` bits are meant
+    r    (n,)
+    of   how many low bits of r are meant, and how many nibbles a group has
     bit  (W,), becomes the bit of r above them
     """
-    words, nibbles = bit.size, table.shape[0] // 15
+    (compared, fan), words, nibbles = of, bit.size, table.shape[0] // 15
     block = min(_BLOCK, words)
     rows = np.empty(64 * block, np.uint64)
     for w in range(0, words, _BLOCK):
@@ -293,7 +295,7 @@ def tables(r: Words, compared: int, table: Words, bit: Words) -> None:
         _copy(rows[compared * block :], bit[w:end])
         _clear(rows[compared * block : 4 * nibbles * block])
         for row in range(nibbles):
-            bits = _nibble(rows, row, nibbles // 4)
+            bits = _nibble(rows, row, fan, nibbles // fan)
             for v in range(15):
                 _entry(v, bits, table[v * nibbles + row, w:end])
 
@@ -316,7 +318,7 @@ def products(masks: Words, level: tuple[Sources, int, int], result: Words) -> No
     sources, factors, groups = level
     words = masks.shape[1]
     fan = masks.shape[0] // groups - factors + 1
-    known = np.empty(32 * _BLOCK, np.uint64)
+    known = np.empty(sources.size * _BLOCK, np.uint64)
     for w in range(0, words, _BLOCK):
         end = min(w + _BLOCK, words)
         for group in range(groups):

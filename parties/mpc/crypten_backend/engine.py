@@ -2,9 +2,9 @@
 
 Numbers are ArithmeticSharedTensors, which is what an MPCTensor holds. Each operation is CrypTen's
 own where CrypTen has it, and so goes through the table of install.py to the protocols that run on
-this thread. The rest has no name in CrypTen: choices, several products in one round, convolutions
-of all owners at once, and words of fewer bits. Numbers are whole (an encoder of scale 1), because
-network.py keeps the scales itself.
+this thread. The rest has no name in CrypTen: choices, the lesser of two rows, several products in
+one round, convolutions of all owners at once, and words of fewer bits. Numbers are whole (an
+encoder of scale 1), because network.py keeps the scales itself.
 """
 
 from collections.abc import Callable
@@ -122,6 +122,11 @@ class ProgramEngine:
             index._tensor, values._tensor, below=below, places=places
         )
         return whole(hot), whole(products)
+
+    def lesser(self, first: Number, second: Number, *, bits: int) -> tuple[Number, Number, Number]:
+        found = self._protocols.lesser(first._tensor, second._tensor, bits=bits)
+        row, greater, later = map(whole, found)
+        return row, greater, later
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return self._protocols.phase(name)

@@ -117,6 +117,16 @@ class Reference:
             return hot, values.expand(shape)
         return hot, self.product("mul", hot.unsqueeze(2).expand(shape), values.expand(shape), {})
 
+    def lesser(
+        self, first: torch.Tensor, second: torch.Tensor, *, bits: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As Engine.lesser."""
+        differences = second - first
+        later = self.negative(differences[:, 0], bits=bits)
+        factor = later.unsqueeze(1).expand(differences.shape)
+        row = first + self.product("mul", factor.contiguous(), differences, {})
+        return row, first[:, 0] + second[:, 0] - row[:, 0], later
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Count the exchanges inside under this name."""
         return self.session.phase(name)

@@ -20,8 +20,8 @@ from parties.mpc.session import Session
 from parties.mpc.tuples import Shape, Sharing, logical_shift
 from privedge.errors import ShareError
 
-# A group of 16 has ranks below 16. A finalist has up to 63 comparisons to pass, and up to ten more
-# for further parts of the images of one subject.
+# A group of 16 has ranks below 16, and a block 2^7 places. A finalist has up to 70 comparisons to
+# pass, and up to ten more for further parts of the images of one subject.
 MAX_BITS = 7
 
 

@@ -1,7 +1,7 @@
 """Sign, ReLU and exact truncation of secret-shared values: one party's part, in lockstep with the
 other's (docs/protocol.md#comparison, #relu and #truncation).
 
-    1.      open c = x + r                                                       8 bytes
+    1.      open c = x + r; a comparison, only bits 0 to `bits` of it            3 to 8 bytes
     2., 3.  u = [c mod 2^bits < r mod 2^bits] by the tree of tree.py             0.75 to 4.25 bytes
     4.      open u ^ t                                                           1 bit
 
@@ -21,30 +21,34 @@ from collections.abc import Sequence
 
 import torch
 
+from parties.mpc import widening
 from parties.mpc.compiled.ready import usable, words
 from parties.mpc.fused import tree
 from parties.mpc.fused.packing import spread
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
 from parties.mpc.session import Session
+from privedge.sharing.ring import RING_BITS, WORD_BYTES, width
 
 # The other party's half of an opened value, and this party's own.
-_Halves = tuple[torch.Tensor, torch.Tensor]
+Halves = tuple[torch.Tensor, torch.Tensor]
 
 
 def negative(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     """Shares of 1 where x < 0, else 0, from shares of x: int64 of any shape, and of x's shape.
 
-    Exact for -2^bits <= x < 2^bits; `bits` is 16 (three rounds), 32, 48 or 63 (any x). Four rounds.
+    Exact for -2^bits <= x < 2^bits; `bits` is a key of NIBBLES; 63 is for any x. Four rounds, three
+    for 16 bits.
     """
     kind = Comparison((x.numel(),), bits)
     shares = session.tuples.draw(kind)
-    # 1. Open c = x + r. Uniform, because r is and is used here only.
-    halves = _opened(session, x, shares.free[0], 0)
+    # 1. Open c = x + r modulo 2^(bits + 1): what is above decides nothing, and low bits of shares
+    #    are shares of the low bits. Uniform, because r is and is used here only.
+    halves = _opened(session, x, shares.free[0], 0, bits=bits + 1)
     # 2. to 4. Open u ^ t by the tree; with the public c[bits] it gives flipped = sign ^ rho. It
     #    hides the sign: rho is uniform, and is opened nowhere.
-    less, public, _ = _compared(session, kind, halves, (shares.free[1], shares.derived[0]))
+    less, public, _ = compared(session, kind, halves, (shares.free[1], shares.derived[0]))
     # Local: sign = flipped ^ rho, additively, from the dealer's shares of rho.
-    return _unmasked(session, less ^ public, shares.derived[1][0]).view(x.shape)
+    return unmasked(session, less ^ public, shares.derived[1][0]).view(x.shape)
 
 
 def rectified(
@@ -63,7 +67,7 @@ def rectified(
     halves = _opened(session, x, shares.free[0], kind.OFFSET)
     # 2. to 4. The tree gives flipped = c[48] ^ u ^ t = [x >= 0] ^ rho, which rho hides. If exact,
     #    its last level opened b ^ sigma, where b is what the low bits borrow, and sigma hides it.
-    less, public, low = _compared(session, kind, halves, (shares.free[1], shares.derived[0]))
+    less, public, low = compared(session, kind, halves, (shares.free[1], shares.derived[0]))
     # Local: both results, from the dealer's numbers.
     relu, quotient = _selected(session, halves[0], (less ^ public, low), shares.derived[1], bits)
     return relu.view(x.shape), quotient.view(x.shape)
@@ -80,24 +84,32 @@ def truncated(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     halves = _opened(session, x, shares.free[0], kind.OFFSET)
     # 2. The tree compares the low bits of c and r, in one level.
     # 3. What they borrow, b, is opened under t = sigma, a uniform bit.
-    borrows, _, _ = _compared(session, kind, halves, (shares.free[1], shares.derived[0]))
+    borrows, _, _ = compared(session, kind, halves, (shares.free[1], shares.derived[0]))
     # Local: the quotient without the borrow, less b from the dealer's additive shares of sigma.
     sigma, *of_quotient = shares.derived[1]
     quotient, _ = _quotient(session, halves[0], bits, of_quotient)
-    quotient -= _unmasked(session, borrows, sigma)
+    quotient -= unmasked(session, borrows, sigma)
     return quotient.view(x.shape)
 
 
-def _opened(session: Session, x: torch.Tensor, r: torch.Tensor, offset: int) -> _Halves:
-    """Both halves (n,) of c = x + offset + r, opened. One round, 8 bytes for each element."""
+def _opened(
+    session: Session, x: torch.Tensor, r: torch.Tensor, offset: int, *, bits: int = RING_BITS
+) -> Halves:
+    """Both halves (n,) of c = x + offset + r, of which the low `bits` are opened. One round, whole
+    bytes for each element. What their sum has above these bits means nothing.
+    """
     mine = x.reshape(-1) + r
     if offset and session.party == 0:
         mine += offset
-    return session.exchange(mine), mine
+    if width(bits) == WORD_BYTES:
+        return session.exchange(mine), mine
+    hidden = widening.packed(mine, bits)
+    theirs = session.exchange(hidden)
+    return widening.unpacked(theirs, bits, x.numel()), widening.unpacked(hidden, bits, x.numel())
 
 
-def _compared(
-    session: Session, kind: TreeTuple, halves: _Halves, shares: tuple[torch.Tensor, torch.Tensor]
+def compared(
+    session: Session, kind: TreeTuple, halves: Halves, shares: tuple[torch.Tensor, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """[c < r] of the compared low bits, XOR t; bit `compared` of c; and the last input of the last
     level, XOR its mask. All are public and packed, (W,).
@@ -149,7 +161,7 @@ def _selected(
     if of_low:
         # Exact: the additive shares of sigma give shares of b and of rho * b.
         sigma, rho_sigma = of_low
-        quotient -= _unmasked(session, low, sigma)
+        quotient -= unmasked(session, low, sigma)
         hidden -= _chosen(spread(low, opened.numel()), rho - rho_sigma, rho_sigma)
     # [x >= 0] is 1 - rho where flipped, rho elsewhere; so is the factor of the quotient.
     relu = torch.sub(quotient, hidden, alpha=2).bitwise_and_(spread(flipped, opened.numel()))
@@ -195,7 +207,7 @@ def _quotient(
     return quotient, public
 
 
-def _unmasked(session: Session, packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def unmasked(session: Session, packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Additive shares (n,) of a bit, from what bit ^ mask opened to, packed (W,), and from additive
     shares of the mask (n,). Local.
     """

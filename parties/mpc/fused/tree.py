@@ -7,7 +7,7 @@ neighbours by
 
     lt = lt_0 ^ eq_0 lt_1 ^ eq_0 eq_1 lt_2 ^ ...     eq = eq_0 eq_1 ...      (0: most significant)
 
-four at a time and then the groups. Each level opens its inputs once, each bit under a mask bit of
+a few at a time and then the groups. Each level opens its inputs once, each bit under a mask bit of
 its own, so what is opened is uniform. With the dealer's shares of all products of these masks the
 rest of a level is local. Every value is a row of packed bits (packing.py), XOR-shared; the last
 dimensions are always (..., groups, W).
@@ -25,6 +25,9 @@ from parties.mpc.fused.packing import WORD, planes
 
 NIBBLE = 4
 FAN_IN = 4
+# How many neighbours the first level joins, where it is not FAN_IN: six nibbles as two groups of
+# three, ten as five groups of two. The second level then joins all groups.
+_FANS = {6: 3, 10: 2}
 TABLE = 15  # LT[15] is 0 whatever the nibble.
 
 
@@ -179,24 +182,31 @@ class Level:
 
 @cache
 def levels(nibbles: int) -> tuple[Level, ...]:
-    """The levels that join 4, 8, 12 or 16 nibbles."""
-    groups = nibbles // FAN_IN
+    """The levels that join 4, 6, 8, 10, 12 or 16 nibbles."""
+    fan = fan_of(nibbles)
+    groups = nibbles // fan
     if groups == 1:
-        return (Level(FAN_IN, 1, last=True),)
-    return Level(FAN_IN, groups, last=False), Level(groups, 1, last=True)
+        return (Level(fan, 1, last=True),)
+    return Level(fan, groups, last=False), Level(groups, 1, last=True)
+
+
+def fan_of(nibbles: int) -> int:
+    """How many neighbouring nibbles are one group of the first level."""
+    return _FANS.get(nibbles, FAN_IN)
 
 
 def nibble_planes(rows: torch.Tensor, nibbles: int) -> torch.Tensor:
-    """Bit planes (4 * nibbles or more, W) -> (4, FAN_IN, groups, W): bit b of each nibble, in the
+    """Bit planes (4 * nibbles or more, W) -> (4, fan, groups, W): bit b of each nibble, in the
     order of the tree, which is the most significant group first and in it the most significant
     nibble.
     """
-    used = rows[: NIBBLE * nibbles].view(nibbles // FAN_IN, FAN_IN, NIBBLE, -1)
+    fan = fan_of(nibbles)
+    used = rows[: NIBBLE * nibbles].view(nibbles // fan, fan, NIBBLE, -1)
     return used.flip(0, 1).permute(2, 1, 0, 3).contiguous()
 
 
 def tables(bits: torch.Tensor) -> torch.Tensor:
-    """Dealer: nibble planes of r (4, FAN_IN, groups, W) -> LT for v = 0 to 14, (15, FAN_IN, ...).
+    """Dealer: nibble planes of r (4, fan, groups, W) -> LT for v = 0 to 14, (15, fan, ...).
 
     [v < n] by halves: the high two bits of v are less than those of n, or equal and the low less.
     """
@@ -254,8 +264,8 @@ def clear_above(rows: torch.Tensor, compared: int, nibbles: int) -> None:
 def look_up(
     table: torch.Tensor, bits: torch.Tensor, *, one: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Party: shares of lt and eq (FAN_IN, groups, W) at the public nibbles whose planes are `bits`
-    (4, FAN_IN, groups, W). `table`: its share of (15, FAN_IN, groups, W). Local.
+    """Party: shares of lt and eq (fan, groups, W) at the public nibbles whose planes are `bits`
+    (4, fan, groups, W). `table`: its share of (15, fan, groups, W). Local.
 
     Narrows the table, extended by LT[-1] = 1 and LT[15] = 0, to the two entries LT[c - 1], LT[c]:
     each bit of c, the highest first, says which half of the window they are in. Every element has a

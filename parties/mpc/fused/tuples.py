@@ -29,8 +29,9 @@ from parties.mpc.tuples import InPlace, Shape, Sharing, leave
 from privedge.errors import ShareError
 
 # How many low bits the tree may compare, and how many nibbles they are. The sign of x is right if
-# -2^bits <= x < 2^bits; with 63 bits that is every ring element.
-NIBBLES = {16: 4, 32: 8, 48: 12, 63: 16}
+# -2^bits <= x < 2^bits; with 63 bits that is every ring element. One bit more is opened: most are
+# whole bytes then.
+NIBBLES = {16: 4, 23: 6, 31: 8, 39: 10, 48: 12, 63: 16}
 
 # How far exact rounding shifts: the tree compares that many low bits as one group.
 EXACT_BITS = tree.NIBBLE * tree.FAN_IN
@@ -40,6 +41,7 @@ class TreeTuple(InPlace):
     """What all kinds that compare by a tree have in common."""
 
     shape: Shape
+    bits: int
 
     @property
     @abstractmethod
@@ -53,9 +55,14 @@ class TreeTuple(InPlace):
 
     @abstractmethod
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """Those values, int64 (numbers, n), from r (n,). `bit`: bit `compared` of r, packed, (W,);
-        `drawn`: the XOR-shared free part itself, (rows, W), t first. Dealer only.
+        """Those values, int64 (numbers, n), from the additive free part r. `bit`: bit `compared` of
+        what is compared with, packed, (W,); `drawn`: the XOR-shared free part itself, (rows, W), t
+        first. Dealer only.
         """
+
+    def masks_compared(self, r: torch.Tensor) -> torch.Tensor:
+        """The masks (n,) of what is compared, of the additive free part r."""
+        return r
 
     @property
     def elements(self) -> int:
@@ -95,7 +102,7 @@ class TreeTuple(InPlace):
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         r, drawn = masks
         # Which low bits of r are compared, and the bit above them, which goes with the sign.
-        rows = planes(r)
+        rows = planes(self.masks_compared(r))
         bit = rows[self.compared].clone()
         tree.clear_above(rows, self.compared, NIBBLES[self.compared])
         # Tables of r's nibbles, which the parties look up at the nibbles of the public c; and the
@@ -119,7 +126,8 @@ class TreeTuple(InPlace):
         bit = drawn.new_empty(drawn.size(1))
         _, *of_levels = drawn.split_with_sizes(self.mask_sizes)
         tables, *products = theirs[0].split_with_sizes(self.product_sizes)
-        trees.tables(words(r), self.compared, words(tables), words(bit))
+        of = self.compared, tree.fan_of(NIBBLES[self.compared])
+        trees.tables(words(self.masks_compared(r)), of, words(tables), words(bit))
         for level, mask, product in zip(self.levels, of_levels, products, strict=True):
             of_level = level.sources, level.factors, level.groups
             trees.products(words(mask), of_level, words(product))
@@ -134,7 +142,7 @@ class TreeTuple(InPlace):
 
 @dataclass(frozen=True)
 class Comparison(TreeTuple):
-    """For [x < 0], -2^bits <= x < 2^bits. Opened is x + r. Numbers: rho."""
+    """For [x < 0], -2^bits <= x < 2^bits. Opened are bits + 1 bits of x + r. Numbers: rho."""
 
     shape: Shape
     bits: int

@@ -17,6 +17,7 @@ import numpy as np
 
 from parties.mpc.fused import tree
 from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import OFFSET, TruncatedSquare
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
 from parties.mpc.tuples import Product, Square, Truncation, TupleKind
@@ -34,6 +35,7 @@ Recipe = Callable[[Role], Making]
 Kind: TypeAlias = (
     FusedRelu
     | Comparison
+    | Pair
     | ExactTruncation
     | Truncation
     | TruncatedSquare
@@ -54,7 +56,7 @@ _AT_ONCE = RING_BITS
 
 def recipe(kind: Kind) -> Recipe:
     """How elements of this kind are made; its shape does not matter."""
-    if isinstance(kind, FusedRelu | Comparison | ExactTruncation):
+    if isinstance(kind, FusedRelu | Comparison | Pair | ExactTruncation):
         return _tree(kind)
     match kind:
         case Truncation():
@@ -71,12 +73,14 @@ def recipe(kind: Kind) -> Recipe:
             return _product
 
 
-def _tree(kind: FusedRelu | Comparison | ExactTruncation) -> Recipe:
+def _tree(kind: FusedRelu | Comparison | Pair | ExactTruncation) -> Recipe:
     match kind:
         case FusedRelu():
             return partial(_relu, kind)
         case Comparison():
             return partial(_comparison, kind)
+        case Pair():
+            return partial(_pair, kind)
         case ExactTruncation():
             return partial(_exact_truncation, kind)
 
@@ -85,6 +89,8 @@ def elements_of(kind: TupleKind) -> int:
     """How many elements a tuple of such a kind has."""
     if isinstance(kind, Choice):
         return kind.indices
+    if isinstance(kind, TreeTuple):
+        return kind.elements
     return int(np.prod(kind.derived[0] if isinstance(kind, Product) else kind.free[0]))
 
 
@@ -95,7 +101,7 @@ def of_one(kind: TupleKind) -> Kind:
     """
     if isinstance(kind, Choice):
         return replace(kind, indices=1)
-    if isinstance(kind, FusedRelu | Comparison | ExactTruncation | TruncatedSquare):
+    if isinstance(kind, FusedRelu | Comparison | Pair | ExactTruncation | TruncatedSquare):
         return replace(kind, shape=(1,))
     if isinstance(kind, Truncation | Square | Widen):
         return replace(kind, shape=(1,))
@@ -141,7 +147,8 @@ def _relu(kind: FusedRelu, role: Role) -> Making:
 
 
 def _comparison(kind: Comparison, role: Role) -> Making:
-    r = _mask_bits(role)
+    # Only the low bits of x + r are sent, so r has no others.
+    r = role.bits(kind.bits + 1)
     (rho,) = role.bits(1)
     masks, drawn = _tree_masks(role, kind)
     number = _number(role, r)
@@ -151,6 +158,21 @@ def _comparison(kind: Comparison, role: Role) -> Making:
     # t = rho ^ r[bits]: any bit is uniform like t, so rho is drawn and t follows.
     t = rho.plane ^ r[kind.compared].plane
     return [number, _drawn(t, drawn)], [packed, rho_number[None]]
+
+
+def _pair(kind: Pair, role: Role) -> Making:
+    r = _mask_bits(role)
+    (rho,) = role.bits(1, both=True)
+    masks, drawn = _tree_masks(role, kind)
+    # Of the numbers carried along the masks are whole words, of which no bit matters alone.
+    hiding = [_number(role, r), *(role.uniform() for _ in range(kind.carried))]
+    rho_number = role.ring(rho, RING_BITS)
+    later = role.times(rho, hiding, [RING_BITS] * len(hiding))
+    packed = _compared(role, kind, r, masks)
+    yield
+    t = rho.plane ^ r[kind.compared].plane
+    rows = np.stack([rho_number, *later()])
+    return [np.stack(hiding), _drawn(t, drawn)], [packed, rows]
 
 
 def _exact_truncation(kind: ExactTruncation, role: Role) -> Making:
@@ -338,8 +360,9 @@ def _tables(role: Role, nibbles: Sequence[Sequence[Bit]], found: Sequence[Words]
     sums = np.zeros((1 << tree.NIBBLE, len(nibbles), role.width), np.uint64)
     for k, (bits, products) in enumerate(zip(nibbles, found, strict=True)):
         # The tree takes the most significant group first, and in it the most significant nibble.
-        group, place = divmod(len(nibbles) - 1 - k, tree.FAN_IN)
-        at = place * (len(nibbles) // tree.FAN_IN) + group
+        fan = tree.fan_of(len(nibbles))
+        group, place = divmod(len(nibbles) - 1 - k, fan)
+        at = place * (len(nibbles) // fan) + group
         sums[: 1 << len(bits), at] = _arranged(role, bits, products)
     tables = np.empty((tree.TABLE, len(nibbles), role.width), np.uint64)
     for v in range(tree.TABLE):

@@ -30,7 +30,7 @@ from parties.mpc.fixed_product import FixedProduct, FixedWeight, MaskedWeights
 from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.fused.squares import TruncatedSquare
-from parties.mpc.fused.tuples import TreeTuple
+from parties.mpc.fused.tuples import Comparison, TreeTuple
 from parties.mpc.products import runs
 from parties.mpc.release import ReleaseKey, new_nonce
 from parties.mpc.session import Session
@@ -56,7 +56,9 @@ def _chunks(kind: TupleKind, free: list[torch.Tensor]) -> list[_Chunk]:
         return [(free[0].view(-1), "-")]
     if isinstance(kind, TreeTuple):
         t, *levels = free[1].split_with_sizes(kind.mask_sizes)
-        return [(free[0], "+"), *((rows.view(-1), "^") for rows in (*levels, t))]
+        narrow = isinstance(kind, Comparison) and kind.bits < 63
+        first: _Chunk = (free[0].view(-1), kind.compared + 1 if narrow else "+")
+        return [first, *((rows.view(-1), "^") for rows in (*levels, t))]
     if isinstance(kind, Square):
         return [(free[0].view(-1), "-")]
     if isinstance(kind, Widen):

@@ -20,6 +20,7 @@ from parties.mpc.dealing import Dealer, SessionId, Tuples
 from parties.mpc.engine import Engine
 from parties.mpc.predict import Rule, predict
 from parties.mpc.release import ReleaseKey
+from parties.mpc.schedule import Schedule
 from parties.mpc.tuples import TupleKind
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import encode
@@ -103,6 +104,12 @@ def test_a_party_sees_the_same_bytes_whatever_others_ask_and_own(spec, owners, p
     assert same(tapes.outcome.views[party], again.views[party])
     # Its own share of the answer is the same as well; only the other party's says that it is not.
     assert torch.equal(tapes.outcome.inner[party], again.inner[party])
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_a_party_sees_the_same_bytes_of_a_cohort_in_blocks(party, monkeypatch):
+    monkeypatch.setattr("parties.mpc.decision.schedule", lambda owners: Schedule(owners, 1))
+    test_a_party_sees_the_same_bytes_whatever_others_ask_and_own(SUBSPACE, 40, party, monkeypatch)
 
 
 @pytest.mark.parametrize("party", [0, 1])

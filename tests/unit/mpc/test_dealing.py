@@ -15,6 +15,7 @@ from parties.mpc.convolution_product import ConvolutionProduct
 from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from parties.mpc.prg import MaskStream
@@ -40,6 +41,9 @@ KINDS: list[TupleKind] = [
     Truncation((9,), 16),
     Comparison((70, 2), 16),
     Comparison((3,), 63),
+    Comparison((66,), 39),
+    Pair((70, 2), 39, 3),
+    Pair((3,), 63, 0),
     FusedRelu((65,), 16),
     TruncatedSquare((3, 4), 16),
     Choice(5, 0, 4),
@@ -236,6 +240,9 @@ def test_tuple_requests_survive_the_wire(kind):
         pb.TupleRequest(comparison=pb.ComparisonTuple(shape=[3])),
         pb.TupleRequest(comparison=pb.ComparisonTuple(shape=[3], bits=47)),
         pb.TupleRequest(comparison=pb.ComparisonTuple(bits=48)),
+        pb.TupleRequest(pair=pb.PairTuple(shape=[3], bits=40)),
+        pb.TupleRequest(pair=pb.PairTuple(shape=[3], bits=39, carried=33)),
+        pb.TupleRequest(pair=pb.PairTuple(bits=39)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=0)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=48)),
         pb.TupleRequest(relu=pb.ReluTuple(bits=16)),

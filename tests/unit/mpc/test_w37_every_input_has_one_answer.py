@@ -217,7 +217,7 @@ def test_no_images_of_one_subject_are_named_unless_their_mean_keeps_to_the_bound
     found = Distances(owners, whole=torch.tensor(whole))
     thresholds = torch.tensor([[1 << 20], [1 << 20]])
     rule = Rule(margin=MARGIN, one_subject=True)
-    row = decide(ClearEngine(), found, thresholds, rule, wanted).tolist()
+    row = decide(ClearEngine(), found, thresholds, rule, spec).tolist()
     mean_in_bounds = wanted.least * len(whole) <= sum(whole) < wanted.bound * len(whole)
     assert row in ([[1, 0]], [[0, 0]])
     assert mean_in_bounds or row == [[0, 0]]

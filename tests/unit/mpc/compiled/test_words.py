@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from parties.mpc.fused import compare, squares, tree
 from parties.mpc.fused.packing import words_for
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
 from parties.mpc.tuples import InPlace, combined
@@ -23,7 +24,9 @@ COUNTS = st.sampled_from([1, 2, 63, 64, 65, 200, 4095, 4096, 4097, 9000, 64 * 51
 SEEDS = st.integers(0, 2**32)
 
 KINDS: list[Callable[[int], Any]] = [
-    *(lambda n, bits=bits: Comparison((n,), bits) for bits in (16, 32, 48, 63)),
+    *(lambda n, bits=bits: Comparison((n,), bits) for bits in NIBBLES),
+    lambda n: Pair((n,), 39, 0),
+    lambda n: Pair((n,), 63, 3),
     lambda n: FusedRelu((n,), 16),
     lambda n: FusedRelu((n,), 1),
     lambda n: FusedRelu((n,), 47),
@@ -55,7 +58,7 @@ def same(compute: Callable[[], Any]) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(SEEDS, COUNTS, st.sampled_from([0, 1]), st.sampled_from([16, 32, 48, 63]))
+@given(SEEDS, COUNTS, st.sampled_from([0, 1]), st.sampled_from(sorted(NIBBLES)))
 def test_the_whole_tree(seed, count, party, bits):
     kind = Comparison((count,), bits)
     one = -1 if party == 0 else 0
@@ -100,7 +103,7 @@ def test_the_selection_of_a_relu(seed, count, party, bits, numbers):
 def test_bits_without_their_masks(seed, count, party):
     def unmasked() -> list[torch.Tensor]:
         rng = np.random.default_rng(seed)
-        return [compare._unmasked(Party(party), words(rng, words_for(count)), words(rng, count))]
+        return [compare.unmasked(Party(party), words(rng, words_for(count)), words(rng, count))]
 
     same(unmasked)
 

@@ -35,7 +35,7 @@ def test_every_look_up_tells_less_and_equal():
         assert torch.equal(spread(eq[place, 0], 256).bool(), public == secret)
 
 
-@pytest.mark.parametrize("fan", [2, 3, 4])
+@pytest.mark.parametrize("fan", [2, 3, 4, 5])
 @pytest.mark.parametrize("last", [False, True])
 def test_a_level_joins_all_combinations_of_its_inputs(fan, last):
     combinations = torch.tensor(list(itertools.product((0, 1), repeat=2 * fan)))
@@ -67,6 +67,8 @@ def test_groups_are_joined_apart():
         assert torch.equal(same[group], expected[1][0])
 
 
-@pytest.mark.parametrize(("nibbles", "opened"), [(4, 6), (8, 16), (12, 25), (16, 34)])
+@pytest.mark.parametrize(
+    ("nibbles", "opened"), [(4, 6), (6, 12), (8, 16), (10, 23), (12, 25), (16, 34)]
+)
 def test_bits_opened_by_the_tree(nibbles, opened):
     assert sum(level.mask_rows for level in levels(nibbles)) == opened

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parties.mpc.fused.choice import MAX_BITS, Choice
+from parties.mpc.fused.pairs import Pair
 from parties.mpc.fused.squares import TruncatedSquare
-from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
+from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
 from parties.mpc.tuples import And, Product, Square, Truncation, TupleKind
 from parties.mpc.twoparty import keys
 from parties.mpc.twoparty.making import chunks
@@ -35,7 +36,8 @@ def _products(draw: st.DrawFn) -> Product:
 
 
 _KINDS: st.SearchStrategy[TupleKind] = st.one_of(
-    st.builds(Comparison, _SHAPES, st.sampled_from([16, 32, 48, 63])),
+    st.builds(Comparison, _SHAPES, st.sampled_from(sorted(NIBBLES))),
+    st.builds(Pair, _SHAPES, st.sampled_from(sorted(NIBBLES)), st.integers(0, 3)),
     st.builds(FusedRelu, _SHAPES, st.integers(1, 47)),
     st.builds(FusedRelu, _SHAPES, st.just(16), st.just(True)),
     st.builds(ExactTruncation, _SHAPES, st.just(16)),
@@ -49,6 +51,8 @@ _KINDS: st.SearchStrategy[TupleKind] = st.one_of(
 _LARGE = [
     FusedRelu((4100,), 16),
     Comparison((1000,), 63),
+    Comparison((1000,), 39),
+    Pair((1000,), 39, 2),
     TruncatedSquare((1000,), 16),
     Truncation((1000,), 16),
     Product("mul", (10, 820), (10, 1)),
