@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss, relu
 
+from privedge.arrays import Features
 from privedge.errors import TrainingError
 from privedge.ran.discriminator import Discriminator
 from privedge.ran.model import Reconstructor, initialise
 from privedge.ran.spec import RanSpec
+from privedge.user import subspace
 from privedge.user.settings import TrainSettings
 
 _BETAS = (0.5, 0.999)
@@ -47,11 +49,21 @@ class Contest:
         rate = settings.learning_rate
         self._adam_r = torch.optim.Adam(self._r.parameters(), rate, _BETAS, fused=True)
         self._adam_d = torch.optim.Adam(self._d.parameters(), rate, _BETAS, fused=True)
-        self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
+        self._keep()
         self.best_error, self.best_step, self.step = float("inf"), 0, 0
         # The caller of `advance` counts these, and they are saved with the state.
         self.seconds = self.wall_seconds = 0.0
         self._losses, self._summed = torch.zeros((), device=device), 0
+
+    def start_linear(self, spec: RanSpec, features: Features) -> None:
+        """Begin with the weights with which R is the best linear reconstructor of these features.
+
+        features: float32 (n, *spec.input_shape). Raises TrainingError if no weights are.
+        """
+        drawn = {name: value.numpy() for name, value in self.best().items()}
+        parameters = subspace.start(spec, features, drawn)
+        self._r.load_state_dict({name: torch.from_numpy(p) for name, p in parameters.items()})
+        self._keep()
 
     def advance(self, features: Tensor) -> None:
         """Train D and R for one step.
@@ -79,7 +91,7 @@ class Contest:
             )
         if error < self.best_error:
             self.best_error, self.best_step = error, self.step
-            self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
+            self._keep()
         return error
 
     def mean_loss(self) -> float:
@@ -143,11 +155,14 @@ class Contest:
             ]
         return float(torch.stack(parts).sum()) / validation.numel()
 
+    def _keep(self) -> None:
+        self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
+
     # --- Saving and going on ---------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all state that is a tensor, by name, on the CPU."""
-        named: dict[str, Tensor] = {"generator": self._generator.get_state()}
+        named = {"generator": self._generator.get_state(), "losses": self._losses}
         for prefix, state in self._states().items():
             named |= {f"{prefix}.{name}": value for name, value in state.items()}
         return {name: value.detach().cpu().contiguous() for name, value in named.items()}
@@ -165,11 +180,14 @@ class Contest:
         self.best_step, self.best_error = int(counts["best_step"]), float(counts["best_error"])
         self.seconds = float(counts.get("seconds", 0.0))
         self.wall_seconds = float(counts.get("wall_seconds", 0.0))
+        # Unfinished trainings of before have no losses; they only tell a mean.
+        self._summed = int(counts.get("summed", 0))
+        self._losses = tensors.get("losses", torch.zeros(())).to(self._device)
 
     def counts(self) -> dict[str, Any]:
         """Return all state that is a number, by name."""
         named = ("step", "best_step", "best_error", "seconds", "wall_seconds")
-        return {name: getattr(self, name) for name in named}
+        return {name: getattr(self, name) for name in named} | {"summed": self._summed}
 
     def _states(self) -> dict[str, dict[str, Tensor]]:
         return {
@@ -187,6 +205,8 @@ def fingerprint(settings: TrainSettings) -> dict[str, Any]:
     shared = {name: value for name, value in asdict(settings).items() if name not in free}
     if settings.adversarial_loss == TrainSettings.adversarial_loss:
         del shared["adversarial_loss"]  # unfinished trainings of before have none
+    if settings.start == TrainSettings.start:
+        del shared["start"]  # nor this
     return shared
 
 

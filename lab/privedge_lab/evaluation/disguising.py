@@ -1,18 +1,16 @@
 """What disguising costs and what it gives away, measured, also by adversaries who adapt.
 
-One row for each attack on each disguise; rows of known pairs have `pairs`. Keys are derived from
-the seed, so that a run can be repeated; noise is fresh, as always.
+One row for each attack on each disguise; rows of known pairs have `pairs`, those of a smaller
+training set `training_images`. Keys are derived from the seed, so that a run can be repeated; noise
+is fresh, as always.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge_lab import outputs
 from privedge_lab.attacks import scores
@@ -22,86 +20,22 @@ from privedge_lab.attacks.disguising import (
     leaks,
     membership,
     reidentification,
+    restoration,
 )
-from privedge_lab.attacks.views import DisguisedNetworkView, DisguisedView, KnownPairsView
-from privedge_lab.baseline.shifts import with_shifts
-from privedge_lab.datasets import Labelled, TrainTest, split
-from privedge_lab.disguise import learning
+from privedge_lab.attacks.views import DisguisedNetworkView, KnownPairsView
+from privedge_lab.datasets import Labelled
 from privedge_lab.disguise.blocks import grid
-from privedge_lab.disguise.disguise import Disguise
-from privedge_lab.disguise.keys import DisguiseKey
-from privedge_lab.disguise.settings import Aes, Permutation, Rmt, Settings, Sized
+from privedge_lab.disguise.settings import Aes, Rmt, Settings
 from privedge_lab.evaluation import sheets
+from privedge_lab.evaluation.disguising_bench import DISGUISES, Bench, Case, Plan
 from privedge_lab.results.rows.disguising import DisguisingRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
 
 EXPERIMENT = "disguising"
-DISGUISES: dict[str, Settings] = {
-    "rmt": Rmt(),
-    "rmt-projection": Rmt(matrix="projection"),
-    "rmt-noise": Rmt(noise=0.25),
-    "permutation": Permutation(),
-    "aes": Aes(),
-}
-PAIRS = (1, 5, 10, 15, 20, 25, 30, 35, 50, 75, 100)
 _SHOWN = 12
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much to measure: `images` disguised images are attacked, at least 200."""
-
-    seed: int = 0
-    epochs: int = 3
-    shifts: int = 3
-    images: int = 300
-    pairs: tuple[int, ...] = PAIRS
-    disguises: tuple[str, ...] = tuple(DISGUISES)
-
-
-class _Bench:
-    """One data set under one plan; what is costly is made when a row needs it."""
-
-    def __init__(self, data: Labelled, plan: Plan) -> None:
-        self.plan = plan
-        self.parts: TrainTest = split(data, seed=plan.seed)
-        self.image = (data.images.shape[1], data.images.shape[2], data.images.shape[3])
-        generator = torch.Generator().manual_seed(plan.seed)
-        self.training = with_shifts(self.parts.train, plan.shifts, generator)
-
-    @cached_property
-    def plain(self) -> nn.Sequential:
-        """The same network, trained on the same images as they are."""
-        return self.learn(self.training)
-
-    def learn(self, data: Labelled) -> nn.Sequential:
-        return learning.learn(data, learning.training(self.plan.epochs, self.plan.seed))[1]
-
-    def accuracy(self, network: nn.Sequential, images: torch.Tensor) -> float:
-        return _share(learning.answer(network, images), self.parts.test.labels)
-
-
-class _Case:
-    """One disguise of the bench's data set."""
-
-    def __init__(self, bench: _Bench, settings: Settings) -> None:
-        self.bench = bench
-        self.sized = Sized(settings=settings, image=bench.image)
-        secret = hashlib.sha256(f"privedge disguising {bench.plan.seed}".encode()).digest()
-        self.mine = Disguise(DisguiseKey(self.sized, secret))
-        self.sent = self.mine.apply(bench.parts.test.images)
-
-    def view(self) -> DisguisedView:
-        return DisguisedView(self.sent, self.sized, self.bench.parts.train)
-
-    def pairs(self, count: int) -> KnownPairsView:
-        known = self.bench.parts.train.images[:count]
-        sent = self.sent[: self.bench.plan.images]
-        return KnownPairsView(sent, self.sized, known, self.mine.apply(known))
-
-    def truth(self) -> torch.Tensor:
-        return self.bench.parts.test.images[: self.bench.plan.images]
+# Known pairs where a few are shown beside all.
+_FEW = 10
 
 
 def measure(
@@ -110,14 +44,16 @@ def measure(
     """Rows that `results` does not have yet; in the end NAME.png is drawn for each disguise.
 
     `progress` is told before each row. Raises as training does, and ConfigError for a NAME.png that
-    is there and is none of privedge.
+    is there and is none of privedge, or a size that the training part does not have.
     """
     pictures = {name: folder / f"{name}.png" for name in plan.disguises}
     for path in pictures.values():
         outputs.require_replaceable(path, outputs.PICTURE)
-    bench = _Bench(data, plan)
+    bench = Bench(data, plan)
+    if max(plan.sizes, default=0) > len(bench.parts.train):
+        raise ConfigError(f"sizes: the training part has {len(bench.parts.train)} images")
     tasks = [(name, *task) for name in plan.disguises for task in _tasks(DISGUISES[name], plan)]
-    case: _Case | None = None
+    case: Case | None = None
     for done, (name, extra, run) in enumerate(tasks):
         configuration = {"disguise": name, **extra, "seed": plan.seed}
         progress(f"{name}: {extra['attack']}", done, len(tasks))
@@ -125,17 +61,17 @@ def measure(
             continue
         settings = DISGUISES[name]
         if case is None or case.sized.settings != settings:
-            case = _Case(bench, settings)
+            case = Case(bench, settings)
         row = DisguisingRow(**configuration, **run(case))
         results.add(row.to_json())
         yield row
     for name, path in pictures.items():
-        _draw(_Case(bench, DISGUISES[name]), path)
+        _draw(Case(bench, DISGUISES[name]), path)
     progress("done", len(tasks), len(tasks))
 
 
 # The figures of a row.
-_Run = Callable[[_Case], Raw]
+_Run = Callable[[Case], Raw]
 
 
 def _tasks(settings: Settings, plan: Plan) -> list[tuple[Raw, _Run]]:
@@ -144,17 +80,22 @@ def _tasks(settings: Settings, plan: Plan) -> list[tuple[Raw, _Run]]:
         ({"attack": "membership"}, _training),
         ({"attack": "visual"}, _visual),
         ({"attack": "adaptive"}, _adaptive),
+        ({"attack": "adaptive-network"}, _adaptive_network),
     ]
+    tasks += [({"attack": "size", "training_images": size}, _size(size)) for size in plan.sizes]
     with_pairs = _codebook if isinstance(settings, Aes) else _regression
     name = "codebook" if isinstance(settings, Aes) else "regression"
     if not isinstance(settings, Aes) and settings.noise == 0:
         for precision in ("float64", "float32"):
             tasks.append(({"attack": "full-rank", "precision": precision}, _full_rank(precision)))
     tasks += [({"attack": name, "pairs": count}, with_pairs(count)) for count in plan.pairs]
+    if isinstance(settings, Aes) or settings.noise:
+        for count in sorted({min(_FEW, max(plan.pairs)), max(plan.pairs)}):
+            tasks.append(({"attack": "restored", "pairs": count}, _restored(count)))
     return tasks
 
 
-def _training(case: _Case) -> Raw:
+def _training(case: Case) -> Raw:
     """Accuracy with and without the disguise, and class membership on the network trained with."""
     bench, training = case.bench, case.bench.training
     hidden = Labelled(case.mine.apply(training.images), training.labels)
@@ -174,14 +115,35 @@ def _training(case: _Case) -> Raw:
     }
 
 
-def _visual(case: _Case) -> Raw:
+def _visual(case: Case) -> Raw:
     found = reidentification.visual(case.view(), case.bench.plain)
     return _guessed(found, case.bench.parts.test.labels)
 
 
-def _adaptive(case: _Case) -> Raw:
+def _adaptive(case: Case) -> Raw:
     found = reidentification.adaptive(case.view(), case.bench.plan.seed)
     return _guessed(found, case.bench.parts.test.labels)
+
+
+def _adaptive_network(case: Case) -> Raw:
+    found = reidentification.adaptive_network(case.view(), case.bench.plan.seed)
+    return _guessed(found, case.bench.parts.test.labels)
+
+
+def _size(size: int) -> _Run:
+    """What the disguise costs a network that learns from so many images."""
+
+    def run(case: Case) -> Raw:
+        bench, data = case.bench, case.bench.of_size(size)
+        hidden = Labelled(case.mine.apply(data.images), data.labels)
+        plain, reached = bench.plain_of_size(size), bench.accuracy(bench.learn(hidden), case.sent)
+        return {
+            "task_accuracy": reached,
+            "plain_accuracy": plain,
+            "loss_points": 100 * (plain - reached),
+        }
+
+    return run
 
 
 def _guessed(found: torch.Tensor, truth: torch.Tensor) -> Raw:
@@ -198,7 +160,7 @@ def _full_rank(precision: str) -> _Run:
     """As few made-up pairs of uniform noise as tell key and permutation, in one precision."""
     dtype = {"float32": torch.float32, "float64": torch.float64}[precision]
 
-    def run(case: _Case) -> Raw:
+    def run(case: Case) -> Raw:
         settings = case.sized.settings
         # Any matrix fits one pair, wherever its block went, unless it must be orthogonal.
         several = settings.shuffle and isinstance(settings, Rmt) and settings.matrix == "projection"
@@ -214,7 +176,7 @@ def _full_rank(precision: str) -> _Run:
 
 
 def _regression(count: int) -> _Run:
-    def run(case: _Case) -> Raw:
+    def run(case: Case) -> Raw:
         view = case.pairs(count)
         key = known_pairs.regress(view)
         found = known_pairs.recover(key, view.disguised).float()
@@ -225,7 +187,7 @@ def _regression(count: int) -> _Run:
 
 
 def _codebook(count: int) -> _Run:
-    def run(case: _Case) -> Raw:
+    def run(case: Case) -> Raw:
         found = codebook.codebook(case.pairs(count))
         dark = (grid(case.sized).cut(case.truth()) == 0).all(-1).all(-1)
         return {
@@ -234,6 +196,22 @@ def _codebook(count: int) -> _Run:
         } | _recovered(found.images, case.truth())
 
     return run
+
+
+def _restored(count: int) -> _Run:
+    def run(case: Case) -> Raw:
+        public = case.bench.parts.train.images[count:]
+        found = restoration.restored(case.pairs(count), _read, public, seed=case.bench.plan.seed)
+        return _recovered(found, case.truth())
+
+    return run
+
+
+def _read(view: KnownPairsView) -> torch.Tensor:
+    """Recover images by the attack on known pairs that fits the disguise."""
+    if isinstance(view.sized.settings, Aes):
+        return codebook.codebook(view).images
+    return known_pairs.recover(known_pairs.regress(view), view.disguised).float()
 
 
 def _recovered(found: torch.Tensor, truth: torch.Tensor) -> Raw:
@@ -247,9 +225,9 @@ def _recovered(found: torch.Tensor, truth: torch.Tensor) -> Raw:
     }
 
 
-def _draw(case: _Case, path: Path) -> None:
+def _draw(case: Case, path: Path) -> None:
     """Originals, disguised, and recovered from 10 and from all known pairs; for AES silhouettes."""
-    least, most = 10, max(case.bench.plan.pairs)
+    least, most = _FEW, max(case.bench.plan.pairs)
     few, many = case.pairs(least), case.pairs(most)
     if isinstance(case.sized.settings, Aes):
         cells = grid(case.sized)
@@ -259,21 +237,13 @@ def _draw(case: _Case, path: Path) -> None:
         silhouettes = cells.join((~dark).float()[..., None, None])
         found = [
             ("silhouettes", silhouettes),
-            (f"{most} known pairs", codebook.codebook(many).images),
+            (f"{most} known pairs", _read(many)),
         ]
     else:
         found = [
-            (
-                f"{count} known pairs",
-                known_pairs.recover(known_pairs.regress(view), view.disguised).float(),
-            )
-            for count, view in ((least, few), (most, many))
+            (f"{count} known pairs", _read(view)) for count, view in ((least, few), (most, many))
         ]
     truth = case.truth()
     shown = min(_SHOWN, len(truth))
     rows = [("original", truth), ("disguised", case.sent), *found]
     sheets.save(sheets.captioned([(name, images[:shown]) for name, images in rows]), path)
-
-
-def _share(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found == truth).double().mean())

@@ -1,28 +1,33 @@
 """The table of He et al. 2019 as it stands there: nine settings, two networks, five cuts.
 
 The training part is halved: one half is the network's own set, the other a set of the same
-distribution that it never saw. Test images are attacked. All settings of a run share one network.
+distribution that it never saw. Test images are attacked. All settings of a run share one network,
+which is kept beside the rows, so that a run that is gone on with need not train it again.
 `attack table` has stronger decoders, tuned searches and defences on LeNet beside these.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import product
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from privedge.errors import ConfigError
 from privedge.progress import Progress
-from privedge_lab import datasets
+from privedge_lab import datasets, outputs
 from privedge_lab.attacks import scores
 from privedge_lab.attacks.inversion.black_box import black_box
 from privedge_lab.attacks.inversion.query_free import imitation, query_free
 from privedge_lab.attacks.inversion.white_box import white_box
 from privedge_lab.attacks.views import BlackBoxView, QueryFreeView, WhiteBoxView
+from privedge_lab.baseline import model_file
 from privedge_lab.baseline.defence import Defence, Device
-from privedge_lab.baseline.network import head, tail
+from privedge_lab.baseline.network import build, head, tail
 from privedge_lab.baseline.presets import preset
 from privedge_lab.baseline.train import Trainee, TrainSettings, accuracy, train
 from privedge_lab.datasets import Labelled
@@ -33,6 +38,7 @@ from privedge_lab.results.store import Results
 
 EXPERIMENT = "inversion"
 _DOING = "attack"
+_PART = "inversion"
 # No knowledge of any image: grey on average, and mostly within what pixels can be.
 _NOISE_MEAN, _NOISE_STD = 0.5, 0.25
 
@@ -48,13 +54,22 @@ def check(plan: Plan) -> None:
 
 
 def measure(
-    plan: Plan, data: Labelled, results: Results, *, progress: Progress | None = None
+    plan: Plan,
+    data: Labelled,
+    results: Results,
+    *,
+    kept: Path | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[InversionSettingRow]:
     """Measure what `results` does not hold yet, add its rows there, and yield each.
 
-    Raises ConfigError as `check` does, TrainingError for images that do not fit the network.
+    The network is kept in the file `kept`. One that is there already is taken, if it was trained
+    like this on this set. Raises ConfigError as `check` does, and for a file `kept` that is no
+    network; TrainingError for images that do not fit the network.
     """
     check(plan)
+    if kept is not None:
+        outputs.require_replaceable(kept, outputs.NETWORK)
     bench: _Bench | None = None
     cells = list(product(plan.cuts, plan.settings))
     for done, (cut, setting) in enumerate(cells):
@@ -62,7 +77,7 @@ def measure(
             progress(_DOING, done, len(cells))
         named = {"setting": setting, "network": plan.network, "cut": cut, "seed": plan.seed}
         if results.find(named) is None:
-            bench = bench or _Bench(plan, data)
+            bench = bench or _Bench(plan, data, kept)
             row = bench.row(cut, setting, named)
             results.add(row.to_json())
             yield row
@@ -73,7 +88,7 @@ def measure(
 class _Bench:
     """The one network, the sets of its attackers, and the images attacked."""
 
-    def __init__(self, plan: Plan, data: Labelled) -> None:
+    def __init__(self, plan: Plan, data: Labelled, kept: Path | None) -> None:
         self._plan = plan
         parts = datasets.split(data, seed=plan.seed)
         half = len(parts.train) // 2
@@ -88,10 +103,7 @@ class _Bench:
         }
         self._secret = parts.test.images[: plan.images]
         self._classes = max(2, data.classes)
-        spec = preset(plan.network, self._classes)
-        trainee = Trainee(spec, plan.cuts[0], Defence(), _key(plan.seed, b"device"))
-        training = TrainSettings(epochs=plan.times(plan.epochs), seed=plan.seed)
-        self._network = train(trainee, mine, training).requires_grad_(False)
+        self._network = _network(plan, self._classes, mine, kept)
         device, server = self._device(plan.cuts[0]), tail(self._network, plan.cuts[0])
         self._accuracy = accuracy(device, server, parts.test)
 
@@ -143,6 +155,29 @@ class _Bench:
 
     def _device(self, cut: str) -> Device:
         return Device(head(self._network, cut), Defence(), _key(self._plan.seed, b"device"))
+
+
+def _network(plan: Plan, classes: int, mine: Labelled, kept: Path | None) -> nn.Sequential:
+    """Return the network of the file `kept`, or train it and keep it there."""
+    training = TrainSettings(epochs=plan.times(plan.epochs), seed=plan.seed)
+    told = {"training": asdict(training), "images": _digest(mine)}
+    if kept is not None and kept.exists():
+        part = model_file.read(kept, _PART)
+        if part.described.get("trained") == told:
+            return part.fill(lambda spec, _: build(spec))
+    spec = preset(plan.network, classes)
+    trainee = Trainee(spec, spec.cuts[0], Defence(), _key(plan.seed, b"device"))
+    network = train(trainee, mine, training).requires_grad_(False)
+    if kept is not None:
+        described = {"part": _PART, "spec": json.loads(spec.to_json()), "cut": spec.cuts[0]}
+        model_file.write(kept, described | {"trained": told}, network, build(spec))
+    return network
+
+
+def _digest(data: Labelled) -> str:
+    digest = hashlib.sha256(data.images.numpy().tobytes())
+    digest.update(data.labels.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _key(seed: int, whose: bytes) -> bytes:

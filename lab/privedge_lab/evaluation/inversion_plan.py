@@ -71,7 +71,7 @@ _SEARCH = WhiteBoxSettings(iterations=300, rate=0.1, eps=1e-8, anneal=True)
 # Weights of total variation for the head itself or a close copy, and for shadows without queries.
 _SMOOTH = {"conv1": 0.0, "relu2": 0.1, "conv11": 0.0, "relu22": 0.1, "relu32": 0.1}
 _SMOOTH_BLIND = {"conv1": 0.2, "relu2": 2.0, "conv11": 2.0, "relu22": 2.0, "relu32": 2.0}
-_DECODER_EPOCHS = {"conv1": 20, "relu2": 12, "conv11": 30, "relu22": 15, "relu32": 15}
+_DECODER_EPOCHS = {"conv1": 20, "relu2": 12, "conv11": 60, "relu22": 12, "relu32": 15}
 # One convolution is fitted, and stands a higher rate than networks do.
 _DECODER_RATE = {"conv1": 1e-2, "conv11": 1e-2}
 

@@ -40,7 +40,7 @@ WORDS = {
     "certs request": ["owner", "ana"],
     "certs sign": ["owner", "ana"],
     "attack attributes": ["--private", "colour"],
-    "evaluate original": ["--minutes", "1"],
+    "evaluate original": ["--steps", "1"],
     "split train": ["--cut", "conv1"],
     "split sweep": ["--cuts", "conv1"],
 }

@@ -1,5 +1,6 @@
 """`privedge attack inversion`: the table of He et al. 2019, cell by cell."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +48,8 @@ def _inversion(
     Settings: white-box; black-box-same-set, black-box-other-set, black-box-noise;
     query-free-same-set-same-net, query-free-other-set-same-net, query-free-same-set-other-net,
     query-free-other-set-other-net; shadow-queried. The network learns from half of the training
-    part; the other set is the other half.
+    part; the other set is the other half. With --out FILE.json it is kept in FILE.network, so that
+    --resume goes on with the cells that are missing.
 
     \b
     Examples:
@@ -74,11 +76,17 @@ def _inversion(
     found = experiment.run(
         EXPERIMENT,
         plan.common() | {"data": data.name},
-        lambda results, bars: measure(plan, datasets.read(data), results, progress=bars),
+        lambda results, bars: measure(
+            plan, datasets.read(data), results, kept=_network_beside(out), progress=bars
+        ),
         out=out,
         resume=resume,
     )
     experiment.show_rows(found.results, InversionSettingRow, as_json, _print)
+
+
+def _network_beside(out: Path | None) -> Path | None:
+    return None if out is None else out.with_name(f"{out.stem}.network")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

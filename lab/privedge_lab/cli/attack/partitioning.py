@@ -53,6 +53,15 @@ def _partitioning(
         int, typer.Option("--first-seed", min=0, help="The seeds are those from here on.")
     ] = 0,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of the network.")] = 25,
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            "--mirror/--no-mirror", help="Train on mirrored images too; not for letters or digits."
+        ),
+    ] = True,
+    shift: Annotated[
+        int, typer.Option("--shift", min=0, max=16, help="Train on images moved by this, pixels.")
+    ] = 4,
     validation: Annotated[
         bool,
         typer.Option(
@@ -102,7 +111,7 @@ def _partitioning(
         part="validation" if validation else "test",
         taught="unseen" if unseen else "training",
         images=images,
-        training=TrainSettings(epochs=epochs, mirror=True, shift=4),
+        training=TrainSettings(epochs=epochs, mirror=mirror, shift=shift),
     )
     measured = experiment.run(
         EXPERIMENT,

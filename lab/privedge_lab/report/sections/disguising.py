@@ -14,6 +14,7 @@ from privedge_lab.results.rows.values import Figure
 
 MEASURE = "privedge attack disguising --data FILE.npz --out DIR"
 _WITH_PAIRS = ("regression", "codebook")
+_ADAPTIVE = ("adaptive", "adaptive-network")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Disguise:
     majority: float | None
     pairs: tuple[DisguisingRow, ...] = field(repr=False)
     exact: tuple[DisguisingRow, ...] = field(repr=False)
+    restored: tuple[DisguisingRow, ...] = field(repr=False)
+    sizes: tuple[DisguisingRow, ...] = field(repr=False)
 
     @property
     def most_pairs(self) -> DisguisingRow | None:
@@ -56,17 +59,23 @@ def _of(file: File[DisguisingRow], name: str, rows: Sequence[DisguisingRow]) -> 
         mine = (figure(row) for row in rows if row.attack == attack)
         return next(mine, None)
 
+    def all_of(*attacks: str) -> tuple[DisguisingRow, ...]:
+        return tuple(row for row in rows if row.attack in attacks)
+
     majority = one("adaptive", lambda row: row.majority)
+    recognised = [row.accuracy for row in all_of(*_ADAPTIVE) if row.accuracy is not None]
     return Disguise(
         file,
         name,
         one("membership", lambda row: row.task_accuracy),
         one("membership", lambda row: row.plain_accuracy),
         one("visual", lambda row: row.accuracy),
-        one("adaptive", lambda row: row.accuracy),
+        max(recognised, default=None),
         one("visual", lambda row: row.majority) if majority is None else majority,
-        tuple(row for row in rows if row.attack in _WITH_PAIRS),
-        tuple(row for row in rows if row.attack == "full-rank"),
+        all_of(*_WITH_PAIRS),
+        all_of("full-rank"),
+        all_of("restored"),
+        all_of("size"),
     )
 
 
@@ -86,7 +95,7 @@ def section(found: Found, album: Album) -> Section:
         blocks.append(Missing("What disguised images cost and give away", MEASURE))
     for file in found.of(DisguisingRow):
         mine = [each for each in known if each.file.source is file.source]
-        blocks += [_table(file, mine), *_pairs(file, mine)]
+        blocks += [_table(file, mine), *_sizes(file, mine), *_pairs(file, mine)]
         blocks += [_sheet(file, inline) for inline in album.of(file.source)]
     return Section("disguising", "Disguised images", "Disguising", tuple(blocks))
 
@@ -122,7 +131,40 @@ def _recovered(each: Disguise) -> str:
     row = each.most_pairs
     if row is not None:
         told.append(f"{decibels(row.psnr_db)} with {bare(row.pairs, 'some')} pairs")
+    best = max(each.restored, key=lambda row: row.pairs or 0.0, default=None)
+    if best is not None:
+        told.append(f"restored: {decibels(best.psnr_db)}")
     return "; ".join(told) or NOT_MEASURED
+
+
+def _sizes(file: File[DisguisingRow], mine: Sequence[Disguise]) -> list[Block]:
+    """Accuracy by the number of images to learn from, with each disguise and without."""
+    lines = [
+        series(each.name, [_reached(row, row.task_accuracy) for row in each.sizes])
+        for each in mine
+        if each.sizes
+    ]
+    if not lines:
+        return []
+    plain = next(each.sizes for each in mine if each.sizes)
+    lines.append(series("plain", [_reached(row, row.plain_accuracy) for row in plain]))
+    rows = [row for each in mine for row in each.sizes]
+    return [
+        curve(
+            f"What a disguise costs, by training images: {file.about.data or 'unnamed data'}",
+            "Accuracy of networks that learnt from so many images, all in as many steps.",
+            Chart("training images", "accuracy of the task", tuple(lines), "share", log_x=True),
+            evidence(
+                [(file.source, rows)],
+                ("seed", "disguise", "training_images", "task_accuracy", "plain_accuracy"),
+            ),
+        )
+    ]
+
+
+def _reached(row: DisguisingRow, accuracy: Figure) -> Point:
+    value = accuracy or 0.0
+    return Point(max(row.training_images or 1.0, 1.0), value, value, value)
 
 
 def _pairs(file: File[DisguisingRow], mine: Sequence[Disguise]) -> list[Block]:

@@ -11,15 +11,19 @@ class DisguisingRow(Row):
     """One attack, and what it reached; each has figures of its own. *_95 are 95 % intervals.
 
     membership             accuracy of networks, and what that of disguised images tells
-    visual, adaptive       share of disguised images recognised; `majority`: by guessing
+    size                   accuracy of networks that learnt from `training_images`
+    visual, adaptive, adaptive-network
+                           share of disguised images recognised; `majority`: by guessing
     full-rank              largest error of a pixel, from the fewest pairs that tell the key
-    regression, codebook   images recovered from so many known pairs
+    regression, codebook, restored
+                           images recovered from so many known pairs
     """
 
     disguise: Text
     attack: Text
     precision: Text = None
     pairs: Figure = None
+    training_images: Figure = None
     seed: int | None
     task_accuracy: Figure = None
     plain_accuracy: Figure = None

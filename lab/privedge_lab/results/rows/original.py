@@ -34,7 +34,6 @@ class OriginalRow(Row):
     steps: Mapping[str, Figure] = field(default_factory=dict)
     published_steps: Figure = None
     published_batch: Figure = None
-    minutes: Figure = None
     seconds_each: Figure = None
     macro_precision: Figure = None
     macro_recall: Figure = None

@@ -22,7 +22,7 @@ def file(tmp_path):
 
 
 def evaluate(file, *more: object) -> Result:
-    fixed = ("--data", file, "--out", file.parent / "out", "--minutes", 0.01)
+    fixed = ("--data", file, "--out", file.parent / "out", "--steps", 1)
     return CliRunner().invoke(build(), ["evaluate", "original", *map(str, (*fixed, *more))])
 
 
@@ -37,6 +37,15 @@ def test_json_has_the_final_figures_and_the_file_the_rows(file):
     assert isinstance(evaluate(file, *small).exception, ConfigError)
     said = evaluate(file, *small, "--resume").stdout
     assert "published: 30000 of 128" in said and "subspace32-fine" in said
+
+
+def test_a_sitting_that_ended_says_how_to_go_on(file):
+    small = ("--owners", 2, "--points", 1, "--batch", 1, "--device", "cpu", "--resume")
+    small = (*small, "--steps", 2)
+    said = evaluate(file, *small, "--minutes", 1e-9).stdout
+    assert "0 to 1 steps" in said and "the same command with --resume goes on" in said
+    assert "--resume" not in evaluate(file, *small).stdout
+    assert {path.name for path in (file.parent / "out").iterdir()} == {"models", "original.json"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from privedge.cli.main import build
 from privedge.errors import PrivEdgeError
 from privedge_lab.datasets import from_arrays
 from privedge_lab.evaluation import disguising
+from privedge_lab.evaluation.disguising_bench import Plan
 from privedge_lab.results.rows.disguising import DisguisingRow
 from privedge_lab.results.store import Results
 
@@ -24,8 +25,13 @@ def digits():
     return from_arrays(images.repeat(2, 1).repeat(2, 2), data.target[::4])
 
 
-PLAN = disguising.Plan(
-    epochs=1, shifts=0, images=20, pairs=(1, 30), disguises=("rmt", "rmt-noise", "aes")
+PLAN = Plan(
+    epochs=1,
+    shifts=0,
+    images=20,
+    pairs=(1, 30),
+    disguises=("rmt", "rmt-noise", "aes"),
+    sizes=(100, 300),
 )
 
 
@@ -41,7 +47,7 @@ def test_every_disguise_gets_its_rows_and_pictures_and_a_second_run_adds_none(di
 
     found = results(tmp_path)
     list(disguising.measure(PLAN, digits, found, tmp_path, progress))
-    assert told[-1] == (17, 17, "done") and len(found.rows) == 17
+    assert told[-1] == (30, 30, "done") and len(found.rows) == 30
 
     def row(**configuration):
         return found.row(DisguisingRow, configuration)
@@ -55,6 +61,18 @@ def test_every_disguise_gets_its_rows_and_pictures_and_a_second_run_adds_none(di
     assert 0 < aes.hit_rate_foreground < aes.hit_rate < 1
     adaptive = row(disguise="rmt", attack="adaptive")
     assert adaptive.accuracy > 2 * adaptive.majority
+    assert row(disguise="rmt", attack="adaptive-network").accuracy > 2 * adaptive.majority
+    noisy, clean = (
+        row(disguise="rmt-noise", attack=attack, pairs=30) for attack in ("regression", "restored")
+    )
+    assert clean.psnr_db > noisy.psnr_db and clean.ssim > noisy.ssim
+    few, more = (row(disguise="rmt", attack="size", training_images=size) for size in (100, 300))
+    assert (
+        few.plain_accuracy == row(disguise="aes", attack="size", training_images=100).plain_accuracy
+    )
+    assert more.task_accuracy > 0.2 and more.loss_points == pytest.approx(
+        100 * (more.plain_accuracy - more.task_accuracy)
+    )
     for name in PLAN.disguises:
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.size[0] > picture.size[1] > 0
@@ -62,6 +80,12 @@ def test_every_disguise_gets_its_rows_and_pictures_and_a_second_run_adds_none(di
     again = results(tmp_path, resume=True)
     list(disguising.measure(PLAN, digits, again, tmp_path, lambda *now: None))
     assert again.rows == found.rows
+
+
+def test_a_size_that_the_set_does_not_have_is_refused(digits, tmp_path):
+    plan = Plan(disguises=("rmt",), sizes=(1000,))
+    with pytest.raises(PrivEdgeError, match="sizes: the training part has 3"):
+        list(disguising.measure(plan, digits, results(tmp_path), tmp_path, lambda *now: None))
 
 
 def call(*arguments):

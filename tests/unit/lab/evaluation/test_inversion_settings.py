@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from privedge_lab.attacks.inversion.query_free import QueryFreeSettings, imitati
 from privedge_lab.attacks.views import BlackBoxView
 from privedge_lab.baseline.network import build, head, sent_shape
 from privedge_lab.baseline.presets import lenet, preset
+from privedge_lab.evaluation import inversion
 from privedge_lab.evaluation.inversion import measure
 from privedge_lab.evaluation.inversion_plan import CUTS, SETTINGS, Plan, paper
 from privedge_lab.results.store import Results
@@ -52,6 +54,30 @@ def test_what_is_measured_is_not_measured_again(data):
     one = Plan("lenet", ("conv1",), ("white-box",), **QUICK)
     assert len(list(measure(one, images, results))) == 1
     assert list(measure(one, images, results)) == []
+
+
+def test_a_run_that_is_gone_on_with_takes_the_network_that_is_there(data, tmp_path, monkeypatch):
+    images, kept = datasets.read(data), tmp_path / "rows.network"
+    one = Plan("lenet", ("conv1",), ("white-box",), **QUICK)
+    other = replace(one, settings=("black-box-noise",))
+    (whole,) = measure(other, images, Results("inversion", {}))
+    (first,) = measure(one, images, Results("inversion", {}), kept=kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(inversion, "train", None)  # nothing is trained again
+        (second,) = measure(other, images, Results("inversion", {}), kept=kept)
+    assert first.task_accuracy == second.task_accuracy
+    assert second == replace(whole, cpu_s=second.cpu_s)
+    before = kept.read_bytes()
+    (longer,) = measure(replace(one, epochs=40), images, Results("inversion", {}), kept=kept)
+    assert kept.read_bytes() != before and longer.psnr_db != first.psnr_db
+
+
+def test_a_file_that_is_no_network_stays(data, tmp_path):
+    kept = tmp_path / "rows.network"
+    kept.write_text("mine")
+    with pytest.raises(ConfigError, match="exists and is no network of privedge"):
+        next(measure(Plan("lenet", ("conv1",)), datasets.read(data), Results("x", {}), kept=kept))
+    assert kept.read_text() == "mine"
 
 
 @pytest.mark.parametrize(("network", "cut"), [(n, cut) for n, cuts in CUTS.items() for cut in cuts])

@@ -190,6 +190,11 @@ def _adversaries(folder: Path) -> None:
         {"disguise": "rmt", "attack": "adaptive", "seed": 0, "accuracy": 0.956, "majority": 0.1},
         *({"disguise": "rmt", "attack": "regression", "pairs": pairs, "seed": 0,
            "psnr_db": 17.0 + pairs, "psnr_95": 0.3, "ssim": 0.9} for pairs in (1, 10, 50)),
+        {"disguise": "rmt", "attack": "adaptive-network", "seed": 0, "accuracy": 0.94,
+         "majority": 0.1},
+        {"disguise": "rmt", "attack": "restored", "pairs": 50, "seed": 0, "psnr_db": 70.0},
+        *({"disguise": "rmt", "attack": "size", "training_images": size, "seed": 0,
+           "task_accuracy": 0.9 + size / 1e5, "plain_accuracy": 0.95} for size in (500, 2000)),
     ])  # fmt: skip
     picture(disguised.parent / "rmt.png")
 
