@@ -128,8 +128,9 @@ def _train(
     The file holds your model in the clear, unless you encrypt it: keep it, and send only its shares
     (`privedge upload`).
 
-    auto picks a subspace by image size: a linear reconstructor without a discriminator, fitted at
-    once. ran* are small networks, trained against a discriminator.
+    auto picks a small network by image size, trained against a discriminator (ran32-fine,
+    ran64-fine). subspace* is a linear reconstructor without a discriminator; auto picks it where
+    an owner has fewer than five pictures, for words of handwriting, and with --components.
 
     \b
     Examples:

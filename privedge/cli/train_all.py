@@ -105,10 +105,11 @@ def _train_all(
     whom no picture can be used are left out and named; the exit code is then 1.
 
     For a device that keeps several owners' images. Each model learns from its owner's images only;
-    auto is the preset for the sizes of all images together, so that all models fit one cohort.
+    auto goes by all images together, so that all models fit one cohort.
 
-    auto picks a subspace by image size: a linear reconstructor without a discriminator, fitted at
-    once. ran* are small networks, trained against a discriminator.
+    auto picks a small network by image size, trained against a discriminator (ran32-fine,
+    ran64-fine). subspace* is a linear reconstructor without a discriminator; auto picks it where
+    an owner has fewer than five pictures, for words of handwriting, and with --components.
 
     \b
     Examples:

@@ -117,8 +117,9 @@ def _up(
     changed are trained again. Nothing is written into DIR. For trying things out: on one machine
     this protects nobody. The preset face takes rivals.npz from beside the encoder.
 
-    auto picks a subspace by image size: a linear reconstructor without a discriminator, fitted at
-    once. ran* are small networks, trained against a discriminator.
+    auto picks a small network by image size, trained against a discriminator (ran32-fine,
+    ran64-fine). subspace* is a linear reconstructor without a discriminator; auto picks it where
+    an owner has fewer than five pictures, and for words of handwriting.
 
     \b
     Examples:

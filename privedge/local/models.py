@@ -140,7 +140,12 @@ def _spec(
     check_for_pictures(preset, unit_length=unit_length)
     size = found.size
     return spec_named(
-        preset, height=size.height, width=size.width, channels=size.channels, files=files
+        preset,
+        height=size.height,
+        width=size.width,
+        channels=size.channels,
+        pictures=min(len(owner.files) for owner in found.owners),
+        files=files,
     )
 
 

@@ -16,18 +16,20 @@ from privedge.ran.spec import RanSpec
 log = logging.getLogger(__name__)
 
 
-def spec_named(
+def spec_named(  # noqa: PLR0913 - as presets.preset
     name: str,
     *,
     height: int,
     width: int,
     channels: int,
     components: int | None = None,
+    pictures: int | None = None,
     files: PublicFiles = NO_FILES,
 ) -> RanSpec:
     """Return the architecture called `name`.
 
-    name, height, width, channels, components: as for `presets.preset`, and ENCODER_PRESETS too.
+    name, height, width, channels, components, pictures: as for `presets.preset`, and
+        ENCODER_PRESETS too.
     files: their `encoder` takes the place of the preset's feature map. It is given RGB from -1 to
         1; a file with other conventions needs a spec of its own (`privedge encoder wrap`). With
         their `detector` faces are cut out before. The conventions of the recipe's two files are
@@ -41,7 +43,14 @@ def spec_named(
     if files.encoder is None and files.detector is not None:
         raise ConfigError("detector: cuts faces out for an encoder; give an encoder, too")
     if files.encoder is None:
-        return preset(name, height=height, width=width, channels=channels, components=components)
+        return preset(
+            name,
+            height=height,
+            width=width,
+            channels=channels,
+            components=components,
+            pictures=pictures,
+        )
     _require_encoder(files.encoder)
     if _are_the_recipes(files):
         if name == face.NAME:

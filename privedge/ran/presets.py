@@ -2,8 +2,12 @@
 
 A preset fixes the image size: the device resizes images to it. `paper` is the original network.
 `conv*` are small networks that, like it, reconstruct pixels. `ran*` reconstruct oriented gradient
-maps with one layer of ReLUs. `subspace*` reconstruct feature maps linearly; they scored best and
-cost least, so `auto` always picks one of them: the `-fine` one of the size.
+maps with one layer of ReLUs, and are trained adversarially. `subspace*` reconstruct feature maps
+linearly, in closed form, without a discriminator.
+
+`auto` picks `ran32-fine` or `ran64-fine` by size. It picks a subspace on the same maps where a
+network costs more than two points of recall, or cannot be meant: for owners of fewer than five
+pictures, for words of handwriting, and where a number of components is given.
 
 `*-encoder` reconstruct what a public encoder gives, and so depend on it (`behind_encoder`).
 """
@@ -48,6 +52,9 @@ _LONG = 64
 # The limit for `auto`: letters of 32 x 32 are told apart better at that size, faces of 40 x 30 at
 # 64 x 64 (docs/results/evaluation.md#how-the-presets-were-chosen).
 _SMALL_SIDE = 36
+# Of an owner with fewer pictures none is held out to choose the best step by, and with one or three
+# a network finds fewer faces than a subspace (docs/results/evaluation.md#network-or-subspace).
+_FOR_A_NETWORK = 5
 # A mean and four components tell embeddings apart as well as any more do, where poses differ little
 # (docs/how-to/encoders.md).
 _EMBEDDING_COMPONENTS = 4
@@ -66,17 +73,21 @@ def preset(  # noqa: PLR0913 - every choice, with a name
     size: int | None = None,
     unit_length: bool = False,
     components: int | None = None,
+    pictures: int | None = None,
 ) -> RanSpec:
     """Return the architecture called `name`.
 
     Args:
-        name: one of PRESETS, or "auto", which chooses by `height`, `width` and `channels`.
+        name: one of PRESETS, or "auto", which chooses by `height`, `width`, `channels`,
+            `components` and `pictures`: a `ran*-fine` network, or a subspace for few pictures, for
+            words of handwriting and with `components`.
         height, width: the size of the pictures, in pixels. Only "auto" uses it: every preset has a
             fixed size, to which pictures are resized.
         channels: 1 for grey, 3 for colour.
         size, unit_length: only for the preset "vector": how many values a vector has, and whether
             it is divided by its length.
         components: the number of components of a subspace preset; None for the preset's number.
+        pictures: of the owner who has fewest; None if that is not known. Only "auto" uses it.
 
     Returns:
         The architecture.
@@ -85,7 +96,7 @@ def preset(  # noqa: PLR0913 - every choice, with a name
         ConfigError: the name is unknown, or `size` or `components` does not fit.
 
     Example:
-        assert preset("auto", height=32, width=28, channels=1).name == "subspace32-fine"
+        assert preset("auto", height=32, width=28, channels=1).name == "ran32-fine"
         assert preset("vector", size=512, unit_length=True).image is None
     """
     if name == VECTOR:
@@ -93,7 +104,8 @@ def preset(  # noqa: PLR0913 - every choice, with a name
     if size is not None or unit_length:
         raise ConfigError(f"preset {name}: size and unit length are for the preset {VECTOR}")
     if name == "auto":
-        name = _by_size(height, width, channels)
+        linear = components is not None or (pictures is not None and pictures < _FOR_A_NETWORK)
+        name = _by_size(height, width, channels, linear=linear)
     if name in ENCODER_PRESETS:
         raise ConfigError(f"preset {name}: needs a public encoder; give its file with --encoder")
     require_known(name)
@@ -190,10 +202,11 @@ def _last(shape: Shape) -> tuple[Layer, ...]:
     return (dense,) if len(shape) == 1 else (dense, Reshape(shape=shape))
 
 
-def _by_size(height: int, width: int, channels: int) -> str:
+def _by_size(height: int, width: int, channels: int, *, linear: bool) -> str:
     if channels == 1 and width >= _WRITING_ASPECT * height:
         return "subspace-writer-fine"
-    return "subspace32-fine" if max(height, width) <= _SMALL_SIDE else "subspace64-fine"
+    side = 32 if max(height, width) <= _SMALL_SIDE else 64
+    return f"{'subspace' if linear else 'ran'}{side}-fine"
 
 
 def _with_components(spec: RanSpec, components: int) -> RanSpec:
@@ -301,6 +314,18 @@ def _ran(name: str, side: int, features: Features, maps: Shape, width: int) -> "
     return build
 
 
+def _dense(name: str, side: int, features: Features, maps: Shape, hidden: int) -> "_Builder":
+    def build(channels: int) -> RanSpec:
+        return RanSpec(
+            name=name,
+            image=ImageShape(height=side, width=side, channels=3 if channels == 3 else 1),
+            features=features,
+            layers=(Dense(features=hidden), Relu(), *_last(maps)),
+        )
+
+    return build
+
+
 def _subspace(name: str, side: int, features: Features, components: int) -> "_Builder":
     def build(channels: int) -> RanSpec:
         return RanSpec(
@@ -343,9 +368,9 @@ _BUILDERS: dict[str, _Builder] = {
     "ran32": _ran("ran32", 32, Oriented(cell=4), (8, 8, 8), width=32),
     # With cell 8 at 64 x 64 the network, and so its 512 private ReLUs, is that of ran32.
     "ran64": _ran("ran64", 64, Oriented(cell=8), (8, 8, 8), width=32),
-    # ran32 and ran64 on the maps of `subspace*-fine`, with twice the private ReLUs: 1,024.
-    "ran32-fine": _ran("ran32-fine", 32, _fine(cell=4), (32, 8, 8), width=64),
-    "ran64-fine": _ran("ran64-fine", 64, _fine(cell=8), (32, 8, 8), width=64),
+    # Twice as many private ReLUs as the components of `subspace32-fine`, as which they start.
+    "ran32-fine": _dense("ran32-fine", 32, _fine(cell=4), (32, 8, 8), hidden=128),
+    "ran64-fine": _dense("ran64-fine", 64, _fine(cell=8), (32, 8, 8), hidden=128),
     "subspace32": _subspace("subspace32", 32, Oriented(cell=4), components=64),
     # Cell 4 tells unknown subjects from owners better than cell 8
     # (docs/results/evaluation.md#how-the-presets-were-chosen).

@@ -27,8 +27,8 @@ def spec_for(
 ) -> RanSpec:
     """Choose one architecture for all pictures or vectors of `sets`.
 
-    preset: a name of PRESETS; or "auto", which chooses by the median size of the pictures; or the
-        whole spec of a cohort.
+    preset: a name of PRESETS; or "auto", which chooses by the median size of the pictures and the
+        number of the smallest set; or the whole spec of a cohort.
     components: the number of components of a subspace preset; None for the preset's number.
     channels: 1 or 3; None for what the pictures have.
     unit_length: whether vectors are divided by their length; None for what their file says, or else
@@ -64,6 +64,7 @@ def spec_for(
         width=size.width,
         channels=channels or size.channels,
         components=components,
+        pictures=min(len(each.names) for each in sets),
         files=files,
     )
 

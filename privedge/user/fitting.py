@@ -145,7 +145,12 @@ def _adversarial(
     saving: Saves | None,
 ) -> tuple[Parameters, dict[str, str]]:
     device = device_for(settings.device)
+    training = torch.from_numpy(own.training).to(device)
+    validation = torch.from_numpy(own.validation).to(device)
     contest = Contest(spec, settings, device)
+    if settings.start == "components":
+        contest.start_linear(spec, own.training)
+        contest.look(validation)
     task = {"spec": spec.digest(), "images": own.digest, "settings": fingerprint(settings)}
     saves.begin(saving, contest, task)
     if saving is not None and contest.step > settings.steps:
@@ -153,8 +158,6 @@ def _adversarial(
             f"{saving.path}: has {contest.step} steps done already, more than {settings.steps}; "
             f"give --steps {contest.step} or more, or delete it and start over"
         )
-    training = torch.from_numpy(own.training).to(device)
-    validation = torch.from_numpy(own.validation).to(device)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         while contest.step < settings.steps:
             contest.advance(training)

@@ -25,6 +25,7 @@ class TrainSettings:
     discriminator_width   maps after the discriminator's first stage
     validation_share      share of the owner's images that is held out to choose the best step
     check_every           steps between two checks on the validation images
+    start                 first weights: random, or those of the owner's principal components
     seed                  seed of the split, the first weights and the batches
     threshold_quantile    quantile of the validation errors for the owner's threshold; None: none
     device                "auto" uses CUDA if there is one
@@ -44,6 +45,7 @@ class TrainSettings:
     discriminator_width: int = 16
     validation_share: float = 0.1
     check_every: int = 25
+    start: Literal["random", "components"] = "random"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     threshold_quantile: float | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -78,8 +80,12 @@ _DEFAULTS = {
     "conv64": TrainSettings(steps=1000, batch=32, threads=None),
     "ran32": TrainSettings(steps=900, batch=32),
     "ran64": TrainSettings(steps=900, batch=32),
-    "ran32-fine": TrainSettings(steps=900, batch=32),
-    "ran64-fine": TrainSettings(steps=900, batch=32),
+    "ran32-fine": TrainSettings(
+        steps=300, learning_rate=2e-4, adversarial_weight=1e-5, start="components"
+    ),
+    "ran64-fine": TrainSettings(
+        steps=300, learning_rate=2e-4, adversarial_weight=1e-5, start="components"
+    ),
     "ran-encoder": TrainSettings(steps=900, batch=32),
 }
 

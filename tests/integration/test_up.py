@@ -164,7 +164,7 @@ def test_a_kept_service_is_noticed_mended_brought_up_to_date_and_stopped(place, 
 
     said, _ = place.run("up", "people", "--keep")
     assert said.startswith(
-        "people runs already: ana, ben, 24 pictures, subspace32-fine\n2 of 2 pictures"
+        "people runs already: ana, ben, 24 pictures, ran32-fine\n2 of 2 pictures"
     )
     assert "On one machine this protects nobody" in said
     assert place.pids() == first

@@ -184,6 +184,7 @@ def spec_of(task: Task, parts: Parts) -> RanSpec:
         width=width,
         channels=channels,
         components=task.components,
+        pictures=min(map(len, parts.train)),
         files=task.files,
     )
 

@@ -43,7 +43,8 @@ def privedge(*words, env=None):
 
 def test_a_model_is_trained_encrypted_and_read_again_with_its_passphrase(people, tmp_path):
     out = tmp_path / "ana.ran"
-    command = ("train", people / "ana", "--owner", "ana", "--out", out, "--encrypt")
+    linear = ("--preset", "subspace32-fine", "--out", out)
+    command = ("train", people / "ana", "--owner", "ana", *linear, "--encrypt")
     assert privedge(*command, env=WORDS).exit_code == 0
     assert out.read_bytes().startswith(sealed.MAGIC)
     assert Ran.load(out, passphrase=WORDS["PRIVEDGE_PASSPHRASE"]).owner == "ana"
@@ -56,7 +57,7 @@ def test_a_model_is_trained_encrypted_and_read_again_with_its_passphrase(people,
     assert privedge(*command, env={"PRIVEDGE_PASSPHRASE": "another"}).exit_code == 0
     assert privedge(*command[:-1], "--force").exit_code == 0
     assert privedge(*command, env=WORDS).exit_code == 0
-    other = privedge("train", people / "ben", "--owner", "ben", "--out", out)
+    other = privedge("train", people / "ben", "--owner", "ben", *linear)
     assert isinstance(other.exception, CheckpointError) and "of ana" in str(other.exception)
 
 
@@ -147,6 +148,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 def test_a_passphrase_is_asked_for_at_a_terminal_and_typed_twice(people, tmp_path):
     out = tmp_path / "ana.ran"
     command = ["train", str(people / "ana"), "--owner", "ana", "--out", str(out), "--encrypt"]
+    command += ["--preset", "subspace32-fine"]
     environment = {key: value for key, value in os.environ.items() if key not in WORDS}
     done = subprocess.run(
         [sys.executable, "-c", TYPED, *command],

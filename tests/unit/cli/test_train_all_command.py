@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,11 @@ def people(tmp_path):
 
 
 def train_all(*arguments: object) -> Result:
-    return CliRunner().invoke(build(), ["train-all", *map(str, arguments)])
+    # The network that `auto` picks takes seconds to train.
+    chosen = {"--preset", "--encoder", "--detector"} & set(map(str, arguments))
+    pictures = Path(str(arguments[0])).is_dir()
+    linear = ("--preset", "subspace32-fine") if pictures and not chosen else ()
+    return CliRunner().invoke(build(), ["train-all", *map(str, (*arguments, *linear))])
 
 
 def test_every_folder_becomes_a_ran_and_what_is_missing_is_added(people, tmp_path):

@@ -144,9 +144,14 @@ def test_an_owner_is_known_by_the_content_and_order_of_its_pictures(people):
 
 def test_grey_stays_grey_and_the_preset_goes_by_size(people):
     plan, notes = models.plan(looked(people), "auto")
-    assert (plan.spec.name, plan.spec.image.channels, notes) == ("subspace32-fine", 1, [])
+    assert (plan.spec.name, plan.spec.image.channels, notes) == ("ran32-fine", 1, [])
     draw(people / "ana", 12, size=(90, 70))
-    assert models.plan(looked(people), "auto")[0].spec.name == "subspace64-fine"
+    assert models.plan(looked(people), "auto")[0].spec.name == "ran64-fine"
+
+
+def test_an_owner_of_few_pictures_gets_everybody_a_subspace(people):
+    draw(people / "cleo", 4)
+    assert models.plan(looked(people), "auto")[0].spec.name == "subspace32-fine"
 
 
 def test_grey_and_colour_together_are_colour_and_it_is_said(people):
@@ -214,7 +219,7 @@ def test_only_a_damaged_model_is_trained_again(people, tmp_path_factory):
 
 def test_a_model_is_known_by_all_that_it_depends_on(people):
     found = looked(people)
-    origins = models.plan(found, "subspace32-fine")[0].origins
+    origins = models.plan(found, "ran32-fine")[0].origins
     assert origins == models.plan(looked(people), "auto")[0].origins
     assert set(origins) == {"ana", "benoit"} and len(set(origins.values())) == 2
     other = models.plan(found, "subspace32")[0].origins

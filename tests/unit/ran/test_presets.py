@@ -47,29 +47,42 @@ def test_conv32_is_the_benchmark_network():
     assert activations(named("conv32"), Relu) == 13_312
 
 
-def test_the_ran_presets_need_512_comparisons_and_the_fine_ones_twice_as_many():
+def test_the_ran_presets_need_512_comparisons_and_the_fine_ones_a_quarter():
     for name in ("ran32", "ran64"):
         assert activations(named(name), Relu) == 512
         assert named(name).input_shape == (8, 8, 8)
-        assert activations(named(f"{name}-fine"), Relu) == 1024
+        assert activations(named(f"{name}-fine"), Relu) == 128
         assert named(f"{name}-fine").features == named(f"subspace{name[3:]}-fine").features
 
 
 @pytest.mark.parametrize(
     ("height", "width", "channels", "chosen"),
     [
-        (32, 32, 3, "subspace32-fine"),
-        (8, 8, 1, "subspace32-fine"),
-        (40, 30, 1, "subspace64-fine"),
-        (64, 64, 3, "subspace64-fine"),
-        (3000, 4000, 3, "subspace64-fine"),
+        (32, 32, 3, "ran32-fine"),
+        (8, 8, 1, "ran32-fine"),
+        (40, 30, 1, "ran64-fine"),
+        (64, 64, 3, "ran64-fine"),
+        (3000, 4000, 3, "ran64-fine"),
         (64, 128, 1, "subspace-writer-fine"),
         (30, 90, 1, "subspace-writer-fine"),
-        (64, 128, 3, "subspace64-fine"),
+        (64, 128, 3, "ran64-fine"),
     ],
 )
 def test_auto_goes_by_size(height, width, channels, chosen):
     assert preset("auto", height=height, width=width, channels=channels).name == chosen
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [
+        ({"pictures": 5}, "ran32-fine"),
+        ({"pictures": 4}, "subspace32-fine"),
+        ({"components": 8}, "subspace32-fine"),
+        ({"components": 8, "pictures": 50}, "subspace32-fine"),
+    ],
+)
+def test_auto_takes_a_subspace_for_few_pictures_and_with_components(choice, chosen):
+    assert preset("auto", height=32, width=32, **choice).name == chosen
 
 
 def test_an_unknown_name_lists_the_known_ones():

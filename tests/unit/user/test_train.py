@@ -62,7 +62,7 @@ def test_progress_is_told_in_steps():
 
 
 def test_colour_components_and_a_whole_architecture_can_be_chosen():
-    assert train(PICTURES, owner="ana", channels=3).spec.image.channels == 3
+    assert train(PICTURES, owner="ana", channels=3, components=4).spec.image.channels == 3
     spec = preset("subspace64", height=64, width=64, channels=1, components=2)
     assert train(PICTURES, owner="ana", preset=spec).spec == spec
     with pytest.raises(ConfigError, match="2 components there, 3 here"):
@@ -75,12 +75,12 @@ def test_bad_files_are_named_or_left_out(photos, caplog):
     with pytest.raises(ImageError, match=r"x\.png.*y\.jpg"):
         train(photos, owner="ana")
     with caplog.at_level(logging.WARNING):
-        assert train(photos, owner="ana", skip_bad=True).facts["images"] == "9"
+        assert train(photos, owner="ana", skip_bad=True, components=4).facts["images"] == "9"
     assert "x.png" in caplog.text and "y.jpg" in caplog.text
 
 
 def test_w57_pictures_that_are_all_the_same_are_warned_of(caplog):
-    train(PICTURES[:1].repeat(8, 0), owner="ana")
+    train(PICTURES[:1].repeat(8, 0), owner="ana", components=4)
     assert caplog.messages == ["ana: all 8 pictures are the same; add others"]
 
 

@@ -12,7 +12,8 @@ from privedge.ran.model import Reconstructor
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import LIMIT
-from privedge.user import checkpoint, threshold
+from privedge.user import checkpoint, subspace, threshold
+from privedge.user.adversarial import Contest
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import TrainingStep, fit_ran
 from privedge.user.saves import Saves
@@ -272,3 +273,41 @@ def test_digits_are_split_by_seed_into_disjoint_images(data):
 def test_w48_nobody_trains_for_an_owner_called_like_the_answer_for_strangers(data, name):
     with pytest.raises(TrainingError, match=r"not unknown, the answer for strangers$"):
         fit_ran(data.train_images[0], RAN32, QUICK, name)
+
+
+FINE = preset("ran32-fine", height=32, width=32, channels=1)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_network_that_starts_from_components_is_the_linear_reconstructor(data, count):
+    """On these features; also with fewer of them than components."""
+    features = extract(FINE, data.train_images[3][:count])
+    flat = features.reshape(count, -1)
+    contest = Contest(FINE, settings_for(FINE), torch.device("cpu"))
+    contest.start_linear(FINE, features)
+    basis, mean = subspace.fit(flat, 64)
+    network = Reconstructor(FINE)
+    network.load_state_dict(contest.best())
+    with torch.no_grad():
+        got = network(torch.from_numpy(features)).reshape(count, -1)
+    np.testing.assert_allclose(got, mean + (flat - mean) @ basis.T @ basis, atol=1e-4)
+
+
+def test_training_from_components_keeps_only_what_is_better_on_validation_images(data):
+    errors: list[float] = []
+    settings = settings_for(FINE, steps=20, check_every=10)
+    ran = fit_ran(
+        data.train_images[3],
+        FINE,
+        settings,
+        "ana",
+        progress=lambda n: errors.append(n.validation_error),
+    )
+    ruined = fit_ran(data.train_images[3], FINE, replace(settings, learning_rate=1.0), "ana")
+    assert float(ran.facts["validation_mse"]) <= min(errors)
+    assert ruined.facts["best_step"] == "0"
+
+
+def test_only_one_hidden_layer_can_start_from_components(data):
+    with pytest.raises(TrainingError, match="ran32 is no network of one hidden layer"):
+        fit_ran(data.train_images[3], RAN32, replace(QUICK, start="components"), "ana")

@@ -70,7 +70,7 @@ def _identify(
     steps: StepsOption = None,
     adversarial_weight: Annotated[
         float | None,
-        typer.Option("--adversarial-weight", min=0, help="Of a network's training; default 0.001."),
+        typer.Option("--adversarial-weight", min=0, help="Of a network's training, if not the preset's."),
     ] = None,
     adversarial_loss: Annotated[
         str | None,
