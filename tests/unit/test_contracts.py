@@ -40,6 +40,9 @@ PLANTED = {
         "privedge_lab.baseline.serving.servicer", "privedge_lab.baseline.head_file"
     ),
     "CrypTen lives behind one package": Planted("parties.mpc.network", "crypten"),
+    "SPU lives in one module, which runs in an environment of its own": Planted(
+        "privedge_lab.bench.peers", "spu"
+    ),
     "The compiler lives behind one package": Planted("parties.mpc.products", "numba"),
     "The curve of base transfers lives in one module": Planted(
         "parties.mpc.twoparty.extension", "nacl"

@@ -70,7 +70,9 @@ def _identify(
     steps: StepsOption = None,
     adversarial_weight: Annotated[
         float | None,
-        typer.Option("--adversarial-weight", min=0, help="Of a network's training, if not the preset's."),
+        typer.Option(
+            "--adversarial-weight", min=0, help="Of a network's training, if not the preset's."
+        ),
     ] = None,
     adversarial_loss: Annotated[
         str | None,
