@@ -130,12 +130,9 @@ export class Owner {
 
   /** The digest of the cohort's architecture, which must be the model's, and its words' bits. */
   async #fitting(ran: Ran, cohort: string): Promise<{ specDigest: string; wordBits: number }> {
-    const { spec, specJson, wordBits } = await described(
-      this.#parties,
-      cohort,
-      this.#patience,
-      { names: false },
-    );
+    const { spec, specJson, wordBits } = await described(this.#parties, cohort, this.#patience, {
+      names: false,
+    });
     if (!isDeepStrictEqual(spec, ran.spec)) {
       throw checkpointError(`cohort ${cohort}: needs another architecture than this model has`);
     }

@@ -35,7 +35,12 @@ export const files = (role) => ({
 });
 
 /** Serve as `role`; `query(call, header)` says what becomes of each query. Returns the port. */
-export async function party(t, role, query, { describe = description, pages = [], as = role } = {}) {
+export async function party(
+  t,
+  role,
+  query,
+  { describe = description, pages = [], as = role } = {},
+) {
   const server = new Server();
   server.addService(PartyService, {
     describeCohort: (_, done) => done(null, describe),
