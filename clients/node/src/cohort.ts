@@ -80,7 +80,7 @@ export async function described(
         "answers would mislead; tell both operators",
     );
   }
-  const maxBatch = Math.max(1, first.maxBatch);
+  const maxBatch = Math.max(1, first.said.maxBatch);
   const spec = parseSpec(specJson);
   const rule = { margin, meanShare, rivals, rivalsSha256, publicOwners };
   return { name: cohort, spec, specJson, ...rule, owners, snapshotId, maxBatch, wordBits };
