@@ -68,17 +68,17 @@ def chunks(kinds: Sequence[TupleKind], first: int = 0) -> Iterator[Chunk]:
         yield Chunk(one, start, min(CHUNK_WORDS, whole - start), (first + number) % 2)
 
 
-def given(kinds: Sequence[TupleKind], random: KeyStream) -> Words | None:
+def given(kinds: Sequence[TupleKind], stream: KeyStream) -> Words | None:
     """A party's fresh shares of what tuples of one kind start from, for all their elements,
     (64, W): the factors of products that fewer numbers may have than the result; else None.
 
-    Public shapes say which elements have the same number. `random`: fresh.
+    Public shapes say which elements have the same number. `stream`: fresh.
     """
     spread = []
     for kind in kinds:
         if isinstance(kind, Product):
             whole, fewer = _factors(kind)
-            numbers: Words = random.take(fewer).numpy().view(np.uint64)
+            numbers: Words = stream.take(fewer).numpy().view(np.uint64)
             words = np.zeros((WORD, words_for(elements_of(kind))), np.uint64)
             words.reshape(-1)[: elements_of(kind)] = np.broadcast_to(numbers, whole).reshape(-1)
             spread.append(words)
