@@ -226,7 +226,7 @@ TEXTS = {
     "facts of a worker": text(FACTS, lambda theirs: agreement.disagreement(FACTS, theirs)),
     "identity": text("spiffe://privedge/client/ana", Identity.from_uri, CertificateError),
     "metadata": text("2500", metadata),
-    "page token": text("1700000000." + "0" * 32, codec.page_from_wire),
+    "page token": text("1700000000." + "0" * 32, codec.page_from_wire, ShareError),
 }
 
 

@@ -256,6 +256,7 @@ OWN_FILES = {
     "lab/privedge_lab/bench/asker.py",
     "lab/privedge_lab/bench/children.py",
     "lab/privedge_lab/bench/processor.py",
+    "lab/privedge_lab/bench/spu/party.py",
     "lab/privedge_lab/bench/stock/files.py",
 }
 # What these open is in memory, or was opened by that module.
