@@ -19,7 +19,8 @@ def traced(module: torch.nn.Module, input_shape: tuple[int, ...]) -> bytes:
 
     Raises CheckpointError if it cannot be traced.
     """
-    was_training = module.training
+    # Parts of it may be in training mode and others not.
+    modes = [(each, each.training) for each in module.modules()]
     written: Any = io.BytesIO()
     try:
         with _one_at_a_time, warnings.catch_warnings(), torch.no_grad():
@@ -38,5 +39,6 @@ def traced(module: torch.nn.Module, input_shape: tuple[int, ...]) -> bytes:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"the module cannot be traced: {said:.200}") from error
     finally:
-        module.train(was_training)
+        for each, was in modes:
+            each.training = was
     return bytes(written.getvalue())

@@ -115,7 +115,7 @@ def test_many_models_are_active_at_both_parties_also_after_a_restart(started, sm
     assert told[-1] == ("upload", 50, 50)
     # A commit for each group that was uploaded, or activated, and not for each model.
     assert both.models[0].standing.mine.epoch - epoch == 8 + 4
-    log = lines_of(both.folder / "party0" / FOLDER)
+    log = list(map(json.loads, lines_of(both.folder / "party0" / FOLDER)))
     for event in ("upload", "activation"):
         of_event = [line for line in log if line["event"] == event]
         assert [line["owner"] for line in of_event] == named(50)

@@ -115,7 +115,9 @@ class ModelService:
 
 def snapshot(name: str) -> SimpleNamespace:
     spec = SimpleNamespace(to_json=lambda: "{}")
-    cohort = SimpleNamespace(name="digits", spec=spec, margin=0.5, mean_share=0.0, telemetry=None)
+    cohort = SimpleNamespace(
+        name="digits", spec=spec, margin=0.5, mean_share=0.0, telemetry=None, rows=lambda most: most
+    )
     return SimpleNamespace(id=name, cohort=cohort, models=(), owners=("ana", "ben"))
 
 

@@ -454,3 +454,10 @@ def test_a_model_is_no_ran(tmp_path: Path, model: Model) -> None:
     model.save(tmp_path / "net.model")
     with pytest.raises(CheckpointError, match="is a model to serve, and no RAN"):
         checkpoint.load(tmp_path / "net.model")
+
+
+def test_a_module_is_left_in_the_modes_that_its_parts_were_in():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten()).eval()
+    module.training = True  # as of what is cut out of a larger module
+    Model.from_torch(module, (1, 8, 8), owner="ana", name="net")
+    assert [each.training for each in module.modules()] == [True, False, False, False]
