@@ -34,8 +34,8 @@ KNOWN = {
 }
 # Where the protocol opens what masks hide; every other module of parties/mpc opens nothing.
 OPENING = {
-    "session", "triples", "fused/choice", "fused/compare", "fused/squares", "fused/protocols",
-    "crypten_backend/communicator", "truncation", "widening",
+    "session", "triples", "fused/choice", "fused/compare", "fused/pairs", "fused/squares",
+    "fused/protocols", "crypten_backend/communicator", "truncation", "widening",
 }  # fmt: skip
 # Where two parties without a dealer make their randomness: no share of a query is at hand, and of
 # weights and masks only ciphertexts are exchanged.
